@@ -1,0 +1,1 @@
+"""Alertmanager webhook receiver and notification router for VM migrations."""

@@ -1,0 +1,60 @@
+"""The composition root: which address does what, and the life of the service around them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from receiver.clock import Clock, SystemClock
+from receiver.config.model import Config
+from receiver.destinations.registry import ALL
+from receiver.http import silence_url_logs
+from receiver.ingest import Webhook
+from receiver.metrics import Metrics
+from receiver.service import Service
+from receiver.web.api import Api
+from receiver.web.operation import Operation
+
+_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def build_app(
+    config: Config, database_url: str, *, on_fatal: Callable[[str], None], clock: Clock | None = None
+) -> Starlette:
+    """Return the application; its lifespan runs the workers. `on_fatal` is told when one of them died."""
+    silence_url_logs()
+    clock = clock or SystemClock()
+    metrics = Metrics((kind.kind for kind in ALL), (cluster.name for cluster in config.clusters))
+    service = Service(config, database_url, clock, metrics, on_fatal)
+    webhook = Webhook(service, metrics)
+    operation = Operation(service)
+    api = Api(service)
+
+    async def take(request: Request) -> Response:
+        return await webhook(request)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = Starlette(
+        routes=[
+            Route("/webhook", take, methods=_EVERY_METHOD),
+            Route("/webhook/", take, methods=_EVERY_METHOD),
+            Route("/webhook/{alertmanager}", take, methods=_EVERY_METHOD),
+            Route("/-/healthy", operation.healthy),
+            Route("/-/ready", operation.ready),
+            Route("/metrics", operation.metrics),
+            *api.routes(),
+        ],
+        lifespan=lifespan,
+        exception_handlers={404: operation.not_found, 500: operation.bug},
+    )
+    app.router.redirect_slashes = False  # Alertmanager repeats a redirected POST as an empty GET
+    return app

@@ -1,0 +1,90 @@
+"""Makes what the configuration names: clusters, templates, senders. Shared by the service and the offline commands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from lightkube.config.kubeconfig import SERVICE_ACCOUNT
+
+from receiver.attempt import Destination
+from receiver.config.model import ClusterConfig, Config, DestinationConfig, Secret
+from receiver.destinations import Kind
+from receiver.destinations.registry import ALL
+from receiver.http import build_client
+from receiver.kube import Cluster
+from receiver.kube.client import LiveCluster
+from receiver.kube.mustgather import MustGather
+from receiver.rendering import Renderer
+from receiver.rendering.renderer import StoryRenderer
+from receiver.rendering.templates import Templates
+
+KINDS: dict[str, Kind] = {kind.kind: kind for kind in ALL}
+
+
+def cluster(config: ClusterConfig) -> Cluster | None:
+    """Return a source of objects; None for the pod's own cluster outside a pod."""
+    if config.must_gather is not None:
+        return MustGather(config.name, config.must_gather)
+    if config.kubeconfig_file is not None:
+        return LiveCluster.from_kubeconfig(config.name, config.kubeconfig_file)
+    if not (Path(SERVICE_ACCOUNT) / "token").exists():
+        return None
+    return LiveCluster.from_service_account(config.name)
+
+
+def clusters(config: Config) -> dict[str, Cluster]:
+    """Return all configured clusters that there are."""
+    made = {one.name: cluster(one) for one in config.clusters}
+    return {name: one for name, one in made.items() if one is not None}
+
+
+def renderer(config: Config, on_broken: Callable[[str], None]) -> Renderer:
+    """Return the words for stories."""
+    return StoryRenderer(Templates(config.templates_dir), on_broken)
+
+
+@asynccontextmanager
+async def destinations(config: Config, words: Renderer) -> Any:
+    """Yield every destination of the configuration by identity; their clients are closed at the end."""
+    made: dict[str, Destination] = {}
+    clients = []
+    try:
+        for one in config.destinations:
+            client = build_client(one.http, one.manners.timeout_s, max_connections=one.manners.max_in_flight + 2)
+            clients.append(client)
+            sender = KINDS[one.kind].build(one, client, words)
+            made[one.identity] = Destination(one, sender, lambda one=one: secret_mark(one))  # type: ignore[misc]
+        yield made
+    finally:
+        for client in clients:
+            await client.aclose()
+
+
+def secret_mark(config: DestinationConfig) -> str:
+    """Return a mark that changes when one of a destination's secret files does: from times and sizes, never content."""
+    marks = []
+    for secret in _secrets(config):
+        if secret.file is None:
+            marks.append(secret.place)
+            continue
+        try:
+            stat = secret.file.stat()
+        except OSError:
+            marks.append("missing")
+        else:
+            marks.append(f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}")
+    return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:16]
+
+
+def _secrets(config: DestinationConfig) -> Iterator[Secret]:
+    for name in type(config.settings).model_fields:
+        value = getattr(config.settings, name)
+        if isinstance(value, Secret):
+            yield value
+    for value in (config.http.password, config.http.credentials):
+        if value is not None:
+            yield value

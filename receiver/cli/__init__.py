@@ -1,0 +1,1 @@
+"""The commands, one file each. Results go to stdout, logs to stderr."""

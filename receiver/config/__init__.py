@@ -1,0 +1,1 @@
+"""routes.yaml → a frozen `Config`, or every problem with its position."""

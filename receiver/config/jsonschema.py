@@ -1,0 +1,63 @@
+"""The JSON schema of routes.yaml, for editors: made from the same models that read the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import create_model
+
+from receiver.config.durations import duration_text
+from receiver.config.settings import Settings
+from receiver.config.wire import EntryWire, ReceiverWire, RoutesFile
+
+if TYPE_CHECKING:
+    from receiver.destinations import Kind
+
+_REFUSED: Final = ("match", "match_re")
+
+
+def schema(kinds: Sequence[Kind]) -> dict[str, Any]:
+    """Return a JSON schema (draft 2020-12) that takes what `load` takes, except for rules between keys."""
+    lists: Any = {}
+    for kind in kinds:
+        settings: type[Settings] = kind.settings
+        entry = create_model(f"{kind.kind}_entry", __base__=(settings, EntryWire), __doc__=settings.__doc__)
+        lists[kind.config_key] = (tuple[entry, ...], ())  # type: ignore[valid-type]  # made a line above
+    receiver = create_model("receiver", __base__=ReceiverWire, __doc__=ReceiverWire.__doc__, **lists)
+    receivers: Any = {"receivers": (tuple[receiver, ...], ...)}  # type: ignore[valid-type]
+    whole = create_model("routes_file", __base__=RoutesFile, __doc__=RoutesFile.__doc__, **receivers)
+    result = whole.model_json_schema()
+    definitions = result["$defs"]
+    definitions.pop("Secret", None)
+    route = definitions["RouteWire"]["properties"]
+    route["routes"]["items"] = {"$ref": "#/$defs/RouteWire"}
+    for key in _REFUSED:
+        route.pop(key)
+    _tidy(result)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result, "title": "mtv-receiver routes.yaml"}
+
+
+def _tidy(node: Any) -> None:
+    """Drop what helps nobody: titles made from names, defaults that are whole sections, null beside a type."""
+    if isinstance(node, list):
+        for item in node:
+            _tidy(item)
+    if not isinstance(node, dict):
+        return
+    if isinstance(node.get("title"), str):
+        node.pop("title")
+    if isinstance(node.get("default"), float) and node.get("type") == "string":
+        node["default"] = duration_text(node["default"])
+    if isinstance(node.get("default"), dict | list) or node.get("default", "") in ("", None):
+        node.pop("default", None)
+    choices = node.get("anyOf")
+    if isinstance(choices, list) and {"type": "null"} in choices:
+        rest = [choice for choice in choices if choice != {"type": "null"}]
+        if len(rest) == 1:
+            node.pop("anyOf")
+            node.update(rest[0])
+        else:
+            node["anyOf"] = rest
+    for value in node.values():
+        _tidy(value)

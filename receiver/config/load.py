@@ -1,0 +1,231 @@
+"""routes.yaml → a frozen `Config`, or every problem at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import re2
+
+from receiver.config.matching import check_names, read_globs, read_matchers
+from receiver.config.model import Config, Receiver, Route
+from receiver.config.positions import MAX_BYTES, Document, YamlError, read_yaml
+from receiver.config.problems import ConfigError, Problem, Problems, dotted
+from receiver.config.reader import Reader
+from receiver.config.receivers import read_receivers
+from receiver.config.routes import Names, read_route, read_time_intervals
+from receiver.config.sections import (
+    DEFAULT_CLUSTERS,
+    DEFAULT_SUBJECTS,
+    NOT_YET,
+    plan_alert_names,
+    read_alertmanagers,
+    read_clusters,
+    read_global,
+    read_subjects,
+    read_web,
+)
+from receiver.config.wire import (
+    HeartbeatWire,
+    NamespaceRoutingWire,
+    RedactionWire,
+    RestWire,
+    RoutesFile,
+    StorageWire,
+    WatchWire,
+)
+
+if TYPE_CHECKING:
+    from receiver.destinations import Kind
+
+__all__ = ["ConfigError", "Problem", "check", "load"]
+
+_NOT_ACTED_ON: Final = ("heartbeat", "watch", "causes_files", "namespace_routing")
+
+
+def load(path: Path, kinds: Sequence[Kind]) -> Config:
+    """Return the configuration. Raises ConfigError with every problem; warnings are not among them.
+
+    Reads the file and looks whether files that it names exist; reads no secret and asks nobody.
+    """
+    config, problems = check(path, kinds)
+    if config is None:
+        raise ConfigError(problem for problem in problems if not problem.warning)
+    return config
+
+
+def check(path: Path, kinds: Sequence[Kind]) -> tuple[Config | None, tuple[Problem, ...]]:
+    """Return the configuration, None where it cannot be used, and all problems and warnings in file order."""
+    file = str(path)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        cure = "name an existing file by --config or MTV_RECEIVER_CONFIG"
+        return None, (Problem(file, 1, 1, "", f"cannot be read ({error.strerror})", cure),)
+    try:
+        document = read_yaml(content)
+    except YamlError as error:
+        at = error.place
+        return None, (Problem(file, at.line, at.column, dotted(error.path[:6]), error.what, error.cure),)
+    problems = Problems(file, document)
+    if document.value is None or document.value == {}:
+        problems.add((), "the file is empty", "give at least receivers and route")
+    elif not isinstance(document.value, dict):
+        problems.add((), "not a mapping", "write keys such as receivers: and route:")
+    if problems.sorted():
+        return None, problems.sorted()
+    config = _File(document, problems, path, kinds).config(hashlib.sha256(content).hexdigest()[:12])
+    found = problems.sorted()
+    return (None if any(not problem.warning for problem in found) else config), found
+
+
+class _File:
+    """One file while it is read: all sections, whatever is wrong with the others."""
+
+    def __init__(self, document: Document, problems: Problems, path: Path, kinds: Sequence[Kind]) -> None:
+        self._raw: dict[str, Any] = document.value
+        self._problems = problems
+        self._path = path
+        self._kinds = kinds
+        self._reader = Reader(problems, path.absolute().parent)
+
+    def config(self, digest: str) -> Config | None:
+        """Return the configuration, or None where it has no receivers or route that could be used."""
+        raw, reader = self._raw, self._reader
+        self._top_level()
+        receivers = self._receivers()
+        global_ = read_global(raw.get("global", {}), ("global",), reader)
+        web = read_web(raw.get("web", {}), ("web",), reader)
+        alertmanagers = read_alertmanagers(raw.get("alertmanagers", []), ("alertmanagers",), reader)
+        clusters = DEFAULT_CLUSTERS
+        if "clusters" in raw:
+            clusters = read_clusters(raw["clusters"], ("clusters",), reader)
+        subjects = DEFAULT_SUBJECTS
+        if "subjects" in raw:
+            subjects = read_subjects(raw["subjects"], ("subjects",), reader)
+        storage = self._section(StorageWire, "storage") or StorageWire()
+        if isinstance(raw.get("storage"), Mapping) and "max_bytes" in raw["storage"]:
+            self._problems.warn(("storage", "max_bytes"), *NOT_YET)
+        intervals = read_time_intervals(raw.get("time_intervals", []), ("time_intervals",), reader)
+        names = Names(self._receiver_names(receivers), self._named("time_intervals"), plan_alert_names(subjects))
+        route = read_route(raw["route"], ("route",), reader, names) if "route" in raw else None
+        self._later_sections(names)
+        rest = self._rest()
+        if route is not None:
+            self._warn_of_unused(route, receivers)
+        if route is None or not route.receivers:
+            return None
+        return Config(
+            path=self._path,
+            route=route,
+            receivers=receivers,
+            global_=global_,
+            web=web,
+            alertmanagers=alertmanagers,
+            clusters=clusters,
+            subjects=subjects,
+            time_intervals=intervals,
+            templates_dir=rest.templates if rest else None,
+            redaction_patterns=self._redaction(),
+            runbooks=dict(rest.runbooks) if rest else {},
+            retention_s=storage.retention,
+            hash=digest,
+        )
+
+    def _top_level(self) -> None:
+        known = RoutesFile.written_keys()
+        for key in self._raw:
+            if key not in known:
+                self._reader.unknown_key((key,), known)
+        for path, place, first in self._problems.document.duplicates:
+            self._problems.at(place, path, f"stands here a second time, first in line {first.line}", "keep one of them")
+        for key in ("receivers", "route"):
+            if key not in self._raw:
+                self._problems.add((), f"{key} is missing", f"add {key}: …")
+
+    def _receivers(self) -> dict[str, Receiver]:
+        if "receivers" not in self._raw:
+            return {}
+        return read_receivers(self._raw["receivers"], ("receivers",), self._reader, self._kinds)
+
+    def _receiver_names(self, receivers: Mapping[str, Receiver]) -> Mapping[str, Receiver | None]:
+        """Return all names, of receivers with problems too: those are said once, at the receiver."""
+        return {**self._named("receivers"), **receivers}
+
+    def _named(self, section: str) -> dict[str, None]:
+        items = self._raw.get(section)
+        found = [item["name"] for item in items if isinstance(item, Mapping) and item.get("name")] if items else []
+        return {str(name): None for name in found}
+
+    def _section(self, model: type[Any], key: str) -> Any:
+        if key not in self._raw:
+            return None
+        return self._reader.read(model, self._reader.mapping(self._raw[key], (key,)), (key,))
+
+    def _later_sections(self, names: Names) -> None:
+        """Check the form of what this version does not act on, and say that it does not."""
+        problems = self._problems
+        for key in _NOT_ACTED_ON:
+            if key in self._raw:
+                problems.warn((key,), *NOT_YET)
+        heartbeat: HeartbeatWire | None = self._section(HeartbeatWire, "heartbeat")
+        if heartbeat is not None:
+            read_matchers(heartbeat.matchers, ("heartbeat", "matchers"), problems)
+            if heartbeat.receiver:
+                path = ("heartbeat", "receiver")
+                check_names([heartbeat.receiver], names.receivers, "receiver", path, problems)
+        self._section(WatchWire, "watch")
+        allowed: NamespaceRoutingWire | None = self._section(NamespaceRoutingWire, "namespace_routing")
+        if allowed is not None:
+            path = ("namespace_routing", "allow")
+            read_globs(allowed.allow.receivers, (*path, "receivers"), problems)
+            read_globs(allowed.allow.slack_channels, (*path, "slack_channels"), problems)
+
+    def _redaction(self) -> tuple[str, ...]:
+        wire: RedactionWire | None = self._section(RedactionWire, "redaction")
+        good: list[str] = []
+        for at, pattern in enumerate(wire.patterns if wire else ()):
+            path = ("redaction", "patterns", at)
+            try:
+                re2.compile(pattern, _quiet())
+            except re2.error as error:
+                detail = error.args[0].decode("utf-8", "replace") if error.args else "RE2 refuses it"
+                self._problems.add(path, f"not a regular expression ({detail})", "correct it (RE2 syntax)")
+            else:
+                good.append(pattern)
+        return tuple(good)
+
+    def _rest(self) -> RestWire | None:
+        given = {key: self._raw[key] for key in RestWire.written_keys() if key in self._raw}
+        rest = self._reader.read(RestWire, given, ())
+        if rest and rest.templates and not rest.templates.is_dir():
+            self._problems.add(
+                ("templates",), f"there is no directory {rest.templates}", "create it, or remove the line"
+            )
+        return rest
+
+    def _warn_of_unused(self, route: Route, receivers: Mapping[str, Receiver]) -> None:
+        used = {name for node in _nodes(route) for name in node.receivers}
+        used |= {receiver.fallback for receiver in receivers.values()}
+        heartbeat = self._raw.get("heartbeat")
+        used |= {str(heartbeat.get("receiver"))} if isinstance(heartbeat, Mapping) else set()
+        for at, item in enumerate(self._raw.get("receivers") or ()):
+            name = item.get("name") if isinstance(item, Mapping) else None
+            if name and name not in used:
+                what = f"no route uses the receiver {str(name)!r}"
+                self._problems.warn(("receivers", at, "name"), what, "name it in a route, or remove it", on_key=False)
+
+
+def _nodes(route: Route) -> Iterator[Route]:
+    yield route
+    for child in route.routes:
+        yield from _nodes(child)
+
+
+def _quiet() -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return options

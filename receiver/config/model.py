@@ -1,0 +1,243 @@
+"""The parsed configuration: frozen, resolved, defaults filled in. Nothing here reads files.
+
+Durations are seconds as floats (`…_s`); a secret is where to read it, never its content.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from receiver.routing.intervals import TimeInterval
+from receiver.routing.matchers import Glob, Matcher
+
+
+class SecretError(Exception):
+    """A secret cannot be read now; the message names the file or variable and the cure, never the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret is: a file (read at use and stripped, so rotation needs no reload) or an environment variable."""
+
+    file: Path | None = None
+    env: str | None = None
+
+    def read(self) -> str:
+        """Return the content. Raises SecretError."""
+        if self.file is not None:
+            try:
+                text = self.file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+                raise SecretError(f"secret file {self.file} cannot be read ({reason}); create it or mount it") from None
+        else:
+            text = os.environ.get(self.env or "", "").strip()
+        if not text:
+            where = f"secret file {self.file} is empty" if self.file else f"environment variable {self.env} is not set"
+            raise SecretError(f"{where}; put the secret there")
+        return text
+
+    @property
+    def place(self) -> str:
+        """Where it is, as part of a destination's identity."""
+        return f"file:{self.file}" if self.file is not None else f"env:{self.env}"
+
+    def __repr__(self) -> str:
+        return f"<secret {self.place}>"
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """Alertmanager's `tls_config`, the parts a client needs."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str = ""
+    insecure_skip_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Alertmanager's `http_config`: how to reach and sign in at an HTTP peer."""
+
+    username: str = ""
+    password: Secret | None = None
+    authorization_type: str = "Bearer"
+    credentials: Secret | None = None
+    proxy_url: str = ""
+    no_proxy: str = ""
+    proxy_from_environment: bool = False
+    tls: TLS = TLS()
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How hard a destination may be asked."""
+
+    timeout_s: float = 10.0
+    max_in_flight: int = 4
+    retry_min_s: float = 1.0
+    retry_max_s: float = 300.0
+    lookup_grace_s: float = 5.0
+    rate_per_minute: float | None = None
+    rate_burst: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationConfig:
+    """One entry of a `*_configs` list. `settings` is the kind's own typed settings object."""
+
+    kind: str
+    identity: str
+    """`kind:target`, or `kind:name:<name>` where `name:` is given; never a secret's content."""
+    receiver: str
+    position: str
+    """`routes.yaml:23`"""
+    settings: Any
+    name: str = ""
+    send_resolved: bool = True
+    content: str = "full"
+    http: HttpConfig = HttpConfig()
+    manners: Manners = Manners()
+
+    @property
+    def label(self) -> str:
+        """`payments/slack`: how people are told of this destination."""
+        return f"{self.receiver}/{self.name or self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Alertmanager's receiver: a named set of destinations."""
+
+    name: str
+    destinations: tuple[DestinationConfig, ...]
+    fallback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One node of the routing tree, inherited values filled in."""
+
+    receivers: tuple[str, ...]
+    matchers: tuple[Matcher, ...] = ()
+    namespaces: tuple[Glob, ...] = ()
+    continue_: bool = False
+    routes: tuple[Route, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mute_time_intervals: tuple[str, ...] = ()
+    active_time_intervals: tuple[str, ...] = ()
+    notify_success: bool = False
+    path: str = "route"
+    """Such as `route.routes[1].routes[0]`."""
+    position: str = ""
+    """`routes.yaml:41`"""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRule:
+    """Which alerts are about a Plan, and which of their labels say which Plan."""
+
+    matchers: tuple[Matcher, ...]
+    role: str = "failure"
+    """`failure` or `success`."""
+    uid_label: str = "plan"
+    name_label: str = "plan_name"
+    namespace_label: str = "namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """One cluster to ask: kubeconfig, must-gather directory, or (neither) the pod's service account."""
+
+    name: str
+    matchers: tuple[Matcher, ...] = ()
+    kubeconfig_file: Path | None = None
+    must_gather: Path | None = None
+    providers: tuple[str, ...] = ()
+    http: HttpConfig = HttpConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class AlertmanagerConfig:
+    """An Alertmanager (and its peers) that may be asked whether an alert is still there."""
+
+    name: str
+    url: str
+    peers: tuple[str, ...] = ()
+    receiver: str = "mtv-receiver"
+    grace_s: float = 120.0
+    http: HttpConfig = HttpConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """`global:` of routes.yaml."""
+
+    resolve_delay_s: float = 30.0
+    reopen_within_s: float = 86_400.0
+    identify_timeout_s: float = 1.0
+    evidence_wait_s: float = 2.0
+    evidence_timeout_s: float = 10.0
+    fallback_after_s: float = 900.0
+    confirm_after_s: float = 60.0
+    digest_after: int = 3
+    digest_window_s: float = 600.0
+    shared_namespaces: tuple[str, ...] = ("openshift-mtv", "konveyor-forklift", "mtv-integrations")
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Who may call: any of these. All empty: everybody who reaches the port."""
+
+    bearer: tuple[Secret, ...] = ()
+    basic: tuple[tuple[str, Secret], ...] = ()
+
+    @property
+    def open(self) -> bool:
+        return not self.bearer and not self.basic
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """`web:` of routes.yaml."""
+
+    external_url: str = ""
+    max_body_bytes: int = 16_777_216
+    webhook_auth: Auth = Auth()
+    page_auth: Auth = Auth()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole routes.yaml, valid."""
+
+    path: Path
+    route: Route
+    receivers: Mapping[str, Receiver]
+    global_: Global = Global()
+    web: Web = Web()
+    alertmanagers: tuple[AlertmanagerConfig, ...] = ()
+    clusters: tuple[ClusterConfig, ...] = ()
+    subjects: tuple[SubjectRule, ...] = ()
+    time_intervals: Mapping[str, tuple[TimeInterval, ...]] = field(default_factory=dict)
+    templates_dir: Path | None = None
+    redaction_patterns: tuple[str, ...] = ()
+    runbooks: Mapping[str, str] = field(default_factory=dict)
+    retention_s: float = 2_592_000.0
+    hash: str = ""
+    """Short hash of the file's content, for logs and metrics."""
+
+    @property
+    def destinations(self) -> tuple[DestinationConfig, ...]:
+        """Every destination once by identity, in file order."""
+        seen: dict[str, DestinationConfig] = {}
+        for receiver in self.receivers.values():
+            for destination in receiver.destinations:
+                seen.setdefault(destination.identity, destination)
+        return tuple(seen.values())

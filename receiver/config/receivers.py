@@ -1,0 +1,192 @@
+"""`receivers:` → receivers and their destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from receiver.config.http_settings import resolve_http
+from receiver.config.matching import check_names
+from receiver.config.model import DestinationConfig, Manners, Receiver, Secret
+from receiver.config.positions import Path
+from receiver.config.problems import Problems
+from receiver.config.reader import Reader
+from receiver.config.secret_files import warn_of_missing
+from receiver.config.settings import Settings
+from receiver.config.wire import EntryWire, ReceiverWire
+
+if TYPE_CHECKING:
+    from receiver.destinations import Kind
+
+PLANNED: Final = ("servicenow_configs", "github_configs", "gitlab_configs", "email_configs", "webhook_configs")
+"""Kinds whose names are taken; in a version without them an entry would silently tell nobody, so it is refused."""
+
+_MANNERS_KEYS: Final = {
+    "timeout_s": "timeout",
+    "max_in_flight": "max_in_flight",
+    "retry_min_s": "retry",
+    "retry_max_s": "retry",
+    "lookup_grace_s": "lookup_grace",
+    "rate_per_minute": "rate_limit",
+    "rate_burst": "rate_limit",
+}
+
+
+def read_receivers(raw: Any, path: Path, reader: Reader, kinds: Sequence[Kind]) -> dict[str, Receiver]:
+    """Return the receivers by name, in file order."""
+    found: dict[str, Receiver] = {}
+    places: dict[str, Path] = {}
+    destination_paths: dict[str, Sequence[Path]] = {}
+    entries = reader.sequence(raw, path)
+    if not entries and isinstance(raw, list):
+        reader.problems.add(path, "empty", "define at least the receiver that the root route names")
+    for at, item in enumerate(entries):
+        where = (*path, at)
+        read = _receiver(reader.mapping(item, where), where, reader, kinds)
+        if read is None:
+            continue
+        receiver, paths = read
+        if receiver.name in found:
+            first = reader.problems.document.place((*places[receiver.name], "name")).line
+            what = f"the name {receiver.name!r} is taken by the receiver in line {first}"
+            reader.problems.add((*where, "name"), what, "join the two, or rename one")
+            continue
+        found[receiver.name] = receiver
+        places[receiver.name] = where
+        destination_paths[receiver.name] = paths
+    _check_fallbacks(found, places, reader.problems)
+    _check_identities(found, destination_paths, reader.problems)
+    return found
+
+
+def _receiver(
+    raw: Mapping[str, Any], path: Path, reader: Reader, kinds: Sequence[Kind]
+) -> tuple[Receiver, Sequence[Path]] | None:
+    by_key = {kind.config_key: kind for kind in kinds}
+    lists = {key: value for key, value in raw.items() if key.endswith("_configs")}
+    rest = {key: value for key, value in raw.items() if key not in lists}
+    wire = reader.read(ReceiverWire, rest, path, also=by_key) if raw else None
+    name = wire.name if wire else ""
+    destinations: dict[Path, DestinationConfig] = {}
+    for key, value in lists.items():
+        where = (*path, key)
+        kind = by_key.get(key)
+        if kind is None:
+            what = "not available in this version" if key in PLANNED else "unknown kind of destination"
+            reader.problems.add(where, what, f"there are {', '.join(sorted(by_key))}", on_key=True)
+            continue
+        for at, entry in enumerate(reader.sequence(value, where)):
+            data = reader.mapping(entry, (*where, at))
+            if entry == {}:
+                reader.problems.add((*where, at), "empty", f"give the keys of one of {key}, or remove it")
+            one = _destination(data, (*where, at), reader, kind, name) if data else None
+            if one is not None:
+                destinations[(*where, at)] = one
+    if wire is None:
+        return None
+    if not any(lists.values()):
+        what = "has no destination: nobody is told what is routed to it"
+        reader.problems.warn(path, what, f"add one of {', '.join(sorted(by_key))}")
+    return Receiver(wire.name, tuple(destinations.values()), wire.fallback), tuple(destinations)
+
+
+def _destination(
+    raw: Mapping[str, Any], path: Path, reader: Reader, kind: Kind, receiver: str
+) -> DestinationConfig | None:
+    common_keys = set(EntryWire.written_keys())
+    common = reader.read(EntryWire, {key: raw[key] for key in raw if key in common_keys}, path)
+    own = {key: value for key, value in raw.items() if key not in common_keys}
+    model: type[Settings] = kind.settings
+    settings = reader.read(model, own, path, also=common_keys)
+    if common is None or settings is None:
+        return None
+    problems = reader.problems
+    if common.template:
+        problems.warn((*path, "template"), "accepted, not acted on yet", "the built-in message is sent")
+    for key, secret in secrets_of(settings):
+        warn_of_missing(secret, (*path, f"{key}_file"), problems)
+    http = resolve_http(common.http_config, (*path, "http_config"), problems)
+    limit, grace = common.rate_limit, common.lookup_grace
+    identity = f"{kind.kind}:name:{common.name}" if common.name else f"{kind.kind}:{kind.target(settings)}"
+    return DestinationConfig(
+        kind=kind.kind,
+        identity=identity,
+        receiver=receiver,
+        position=position(path, problems),
+        settings=settings,
+        name=common.name,
+        send_resolved=common.send_resolved,
+        content=common.content,
+        http=http,
+        manners=Manners(
+            timeout_s=common.timeout,
+            max_in_flight=common.max_in_flight,
+            retry_min_s=common.retry.min,
+            retry_max_s=common.retry.max,
+            lookup_grace_s=_lookup_grace_s(kind, settings) if grace is None else grace,
+            rate_per_minute=limit.per_minute if limit else None,
+            rate_burst=limit.burst if limit else 1,
+        ),
+    )
+
+
+def _lookup_grace_s(kind: Kind, settings: Settings) -> float:
+    """Return the default of the settings or of their kind, where either has one of its own."""
+    of_kind = getattr(kind, "default_lookup_grace_s", Manners().lookup_grace_s)
+    return float(getattr(settings, "default_lookup_grace_s", of_kind))
+
+
+def position(path: Path, problems: Problems) -> str:
+    """Return `routes.yaml:23` for people who are told why."""
+    return f"{problems.file.rpartition('/')[2]}:{problems.document.place(path).line}"
+
+
+def secrets_of(settings: Settings) -> list[tuple[str, Secret]]:
+    """Return the secrets that are set, by field name."""
+    found = ((name, getattr(settings, name)) for name in settings.secrets)
+    return [(name, secret) for name, secret in found if isinstance(secret, Secret)]
+
+
+def _check_fallbacks(found: Mapping[str, Receiver], places: Mapping[str, Path], problems: Problems) -> None:
+    for name, receiver in found.items():
+        path = (*places[name], "fallback")
+        if not receiver.fallback:
+            continue
+        if receiver.fallback == name:
+            problems.add(path, "a receiver cannot stand in for itself", "name another receiver")
+            continue
+        check_names([receiver.fallback], found, "receiver", path, problems)
+        behind = found[receiver.fallback].fallback if receiver.fallback in found else ""
+        if behind:
+            what = f"when {receiver.fallback} stands in for {name}, its own fallback {behind} is not used"
+            problems.warn(path, what, "a fallback has no fallback: name a receiver that is surely reached")
+
+
+def _check_identities(found: dict[str, Receiver], paths: Mapping[str, Sequence[Path]], problems: Problems) -> None:
+    """One identity is one destination, so all that it is told to do must agree; drop what is listed twice."""
+    first: dict[str, DestinationConfig] = {}
+    for name, receiver in found.items():
+        kept: dict[str, DestinationConfig] = {}
+        for one, path in zip(receiver.destinations, paths[name], strict=True):
+            other = first.setdefault(one.identity, one)
+            if differing := _differences(one, other):
+                what = f"the same destination as in {other.position}, with other settings ({', '.join(differing)})"
+                problems.add(path, what, "make the two equal, or give one of them a name: of its own")
+            elif one.identity in kept:
+                problems.warn(path, f"listed twice: the same destination as in {other.position}", "remove it")
+            kept.setdefault(one.identity, one)
+        found[name] = replace(receiver, destinations=tuple(kept.values()))
+
+
+def _differences(one: DestinationConfig, other: DestinationConfig) -> list[str]:
+    """Return the keys, roughly as written, in which two entries differ."""
+    names = [key for key in ("name", "send_resolved", "content") if getattr(one, key) != getattr(other, key)]
+    names += ["http_config"] if one.http != other.http else []
+    for field in fields(Manners):
+        if getattr(one.manners, field.name) != getattr(other.manners, field.name):
+            names.append(_MANNERS_KEYS[field.name])
+    for key in type(one.settings).model_fields:
+        if getattr(one.settings, key) != getattr(other.settings, key):
+            names.append(key)
+    return list(dict.fromkeys(names))

@@ -1,0 +1,164 @@
+"""The sections beside receivers and routes: global, web, alertmanagers, clusters, subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from receiver.config.http_settings import resolve_http
+from receiver.config.matching import read_matchers
+from receiver.config.model import (
+    AlertmanagerConfig,
+    Auth,
+    ClusterConfig,
+    Global,
+    Secret,
+    SubjectRule,
+    Web,
+)
+from receiver.config.positions import Path
+from receiver.config.problems import Problems
+from receiver.config.reader import Reader
+from receiver.config.secret_files import warn_of_missing
+from receiver.config.wire import AlertmanagerWire, ClusterWire, GlobalWire, SubjectWire, WebAuthWire, WebWire
+from receiver.routing.matchers import parse_matchers
+
+NOT_YET: Final = ("accepted, not acted on yet", "remove it, or wait for a version that does")
+
+DEFAULT_SUBJECTS: Final[tuple[SubjectRule, ...]] = (
+    SubjectRule(parse_matchers('alertname=~"MTVPlanFailed|MigrationFailed|MTVVMFailed|MTVPlanStuck"'), "failure"),
+    SubjectRule(parse_matchers('alertname="MigrationSucceeded"'), "success"),
+)
+"""The rule that the shipped alerts have, Forklift's own alerts, and ours."""
+
+DEFAULT_CLUSTERS: Final[tuple[ClusterConfig, ...]] = (ClusterConfig("local"),)
+"""The cluster that the service itself runs in, if it does."""
+
+
+def read_global(raw: Any, path: Path, reader: Reader) -> Global:
+    """Return `global:`."""
+    wire = reader.read(GlobalWire, reader.mapping(raw, path), path) or GlobalWire()
+    for key in ("digest_after", "digest_window"):
+        if isinstance(raw, Mapping) and key in raw:
+            reader.problems.warn((*path, key), *NOT_YET)
+    return Global(
+        resolve_delay_s=wire.resolve_delay,
+        reopen_within_s=wire.reopen_within,
+        identify_timeout_s=wire.identify_timeout,
+        evidence_wait_s=wire.evidence_wait,
+        evidence_timeout_s=wire.evidence_timeout,
+        fallback_after_s=wire.fallback_after,
+        confirm_after_s=wire.confirm_after,
+        digest_after=wire.digest_after,
+        digest_window_s=wire.digest_window,
+        shared_namespaces=wire.shared_namespaces,
+    )
+
+
+def read_web(raw: Any, path: Path, reader: Reader) -> Web:
+    """Return `web:`."""
+    wire = reader.read(WebWire, reader.mapping(raw, path), path) or WebWire()
+    if isinstance(raw, Mapping):
+        for key in raw:
+            if key.startswith(("slack_signing_secret", "pagerduty_signing_secret")) and key in WebWire.written_keys():
+                reader.problems.warn((*path, key), *NOT_YET)
+    return Web(
+        external_url=(wire.external_url or "").rstrip("/"),
+        max_body_bytes=wire.max_body_bytes,
+        webhook_auth=_auth(wire.webhook_auth, (*path, "webhook_auth"), reader.problems),
+        page_auth=_auth(wire.page_auth, (*path, "page_auth"), reader.problems),
+    )
+
+
+def _auth(wire: WebAuthWire | None, path: Path, problems: Problems) -> Auth:
+    if wire is None:
+        return Auth()
+    if wire.proxy_header:
+        what = "accepted, not acted on yet: it lets nobody in"
+        problems.warn((*path, "proxy_header"), what, "use bearer_token_file or basic_auth")
+    bearer = [Secret(file=file) for file in wire.bearer_token_file]
+    for at, secret in enumerate(bearer):
+        element = (*path, "bearer_token_file", at)
+        where = element if element in problems.document.nodes else element[:-1]
+        warn_of_missing(secret, where, problems, "it lets nobody in")
+    bearer += [Secret(env=name) for name in wire.bearer_token_env]
+    basic = wire.basic_auth
+    if basic:
+        warn_of_missing(basic.password, (*path, "basic_auth", "password_file"), problems, "it lets nobody in")
+    return Auth(tuple(bearer), ((basic.username, basic.password),) if basic else ())
+
+
+def read_alertmanagers(raw: Any, path: Path, reader: Reader) -> tuple[AlertmanagerConfig, ...]:
+    """Return `alertmanagers:`."""
+    found: dict[str, AlertmanagerConfig] = {}
+    for at, item in enumerate(reader.sequence(raw, path)):
+        where = (*path, at)
+        wire = reader.read(AlertmanagerWire, reader.mapping(item, where), where)
+        if wire is None or _taken(wire.name, found, where, reader.problems):
+            continue
+        found[wire.name] = AlertmanagerConfig(
+            name=wire.name,
+            url=wire.url.rstrip("/"),
+            peers=tuple(peer.rstrip("/") for peer in wire.peers),
+            receiver=wire.receiver,
+            grace_s=wire.grace,
+            http=resolve_http(wire.http_config, (*where, "http_config"), reader.problems),
+        )
+    return tuple(found.values())
+
+
+def read_clusters(raw: Any, path: Path, reader: Reader) -> tuple[ClusterConfig, ...]:
+    """Return `clusters:`; at most one has no matchers, and takes what no other does."""
+    found: dict[str, ClusterConfig] = {}
+    problems = reader.problems
+    default = ""
+    for at, item in enumerate(reader.sequence(raw, path)):
+        where = (*path, at)
+        wire = reader.read(ClusterWire, reader.mapping(item, where), where)
+        if wire is None or _taken(wire.name, found, where, problems):
+            continue
+        matchers = read_matchers(wire.matchers, (*where, "matchers"), problems)
+        if not wire.matchers:
+            if default:
+                what = f"two clusters without matchers: {default} takes every alert that no other does already"
+                problems.add(where, what, f"""add matchers, such as ['cluster="{wire.name}"']""")
+            default = default or wire.name
+        if wire.must_gather is not None and not wire.must_gather.exists():
+            problems.warn((*where, "must_gather"), f"there is no {wire.must_gather}", "unpack the must-gather there")
+        if wire.kubeconfig_file is not None and not wire.kubeconfig_file.is_file():
+            what = f"there is no file {wire.kubeconfig_file}"
+            problems.warn((*where, "kubeconfig_file"), what, "create or mount it: until then nobody is asked")
+        found[wire.name] = ClusterConfig(
+            name=wire.name,
+            matchers=matchers,
+            kubeconfig_file=wire.kubeconfig_file,
+            must_gather=wire.must_gather,
+            providers=wire.providers,
+        )
+    return tuple(found.values())
+
+
+def read_subjects(raw: Any, path: Path, reader: Reader) -> tuple[SubjectRule, ...]:
+    """Return `subjects:`, which replace the default ones."""
+    rules: list[SubjectRule] = []
+    for at, item in enumerate(reader.sequence(raw, path)):
+        where = (*path, at)
+        wire = reader.read(SubjectWire, reader.mapping(item, where), where)
+        if wire is None:
+            continue
+        matchers = read_matchers(wire.matchers, (*where, "matchers"), reader.problems)
+        rules.append(SubjectRule(matchers, wire.role, wire.uid_label, wire.name_label, wire.namespace_label))
+    return tuple(rules)
+
+
+def plan_alert_names(rules: Sequence[SubjectRule]) -> frozenset[str]:
+    """Return names of alerts about plans, as far as they are known: the usual ones, and what rules name outright."""
+    usual = ("MTVPlanFailed", "MigrationFailed", "MigrationSucceeded", "MTVVMFailed", "MTVPlanStuck")
+    named = (m.value for rule in rules for m in rule.matchers if m.name == "alertname" and m.op == "=")
+    return frozenset((*usual, *named))
+
+
+def _taken(name: str, found: Mapping[str, Any], path: Path, problems: Problems) -> bool:
+    if name in found:
+        problems.add((*path, "name"), f"the name {name!r} is taken", "rename one of the two")
+    return name in found

@@ -1,0 +1,287 @@
+"""routes.yaml as it is written: one typed model per section. What the parts mean together is judged elsewhere.
+
+Key names are Alertmanager's wherever it has the key. Defaults are those of the resolved types in `model`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from receiver.config.durations import Duration, Size
+from receiver.config.http_settings import BasicAuthWire, HttpWire
+from receiver.config.model import (
+    AlertmanagerConfig,
+    Global,
+    Manners,
+    Secret,
+    SubjectRule,
+    Web,
+)
+from receiver.config.settings import LinkUrl, Names, PathFromFile, Settings, Url
+
+_GLOBAL: Final = Global()
+_MANNERS: Final = Manners()
+_SUBJECT: Final = SubjectRule(())
+_ALERTMANAGER: Final = AlertmanagerConfig("", "")
+
+LONGEST_SEND_S: Final = 20.0
+"""A send starts only while this much of its claim is left, so no send may take longer."""
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _name(pattern: str, what: str) -> Any:
+    return Field(pattern=pattern, description=what)
+
+
+# --- receivers ----------------------------------------------------------------------------------------------------
+
+
+class RateLimitWire(Settings):
+    """At most so many requests."""
+
+    per_minute: float = Field(gt=0, le=60_000)
+    burst: int = Field(default=1, ge=1, le=1000)
+
+
+class RetryWire(Settings):
+    """Back-off between tries."""
+
+    min: Duration = Field(default=_MANNERS.retry_min_s, gt=0)
+    max: Duration = Field(default=_MANNERS.retry_max_s, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError("min is longer than max; exchange them")
+        return self
+
+
+class EntryWire(Settings):
+    """What every entry of a `*_configs` list may say, whatever its kind."""
+
+    name: str = ""
+    """Identity of the destination where its target alone is not enough, or may change."""
+    send_resolved: bool = True
+    http_config: HttpWire = HttpWire()
+    timeout: Duration = Field(default=_MANNERS.timeout_s, gt=0, le=LONGEST_SEND_S)
+    """Of one request as a whole."""
+    rate_limit: RateLimitWire | None = None
+    max_in_flight: int = Field(default=_MANNERS.max_in_flight, ge=1, le=100)
+    """How many requests may be under way at once."""
+    retry: RetryWire = RetryWire()
+    lookup_grace: Duration | None = None
+    """How long a thing just made may stay invisible to the destination's own search."""
+    content: Literal["full", "summary", "minimal"] = "full"
+    """How much the message says: minimal keeps names and evidence inside."""
+    template: str = ""
+
+
+class ReceiverWire(Settings):
+    """A named set of destinations; its `*_configs` lists are read by kind."""
+
+    name: str = Field(min_length=1)
+    fallback: str = ""
+    """The receiver that is told when this one cannot be."""
+
+
+# --- route --------------------------------------------------------------------------------------------------------
+
+
+class RouteWire(Settings):
+    """One node of the routing tree."""
+
+    receiver: Names = ()
+    """A name, or a list of names; inherited from the route around it when absent."""
+    matchers: Names = ()
+    namespaces: Names = ()
+    """Globs on the owner namespace: the plan's, or its target namespace where the plan lives in a shared one."""
+    continue_: bool = Field(default=False, alias="continue")
+    routes: tuple[Any, ...] = ()
+    labels: dict[str, str] = Field(default_factory=dict)
+    mute_time_intervals: Names = ()
+    active_time_intervals: Names = ()
+    notify_success: bool = False
+    """Open a story for a success, too."""
+    group_by: Any = None
+    group_wait: Any = None
+    group_interval: Any = None
+    repeat_interval: Any = None
+    match: Any = None
+    match_re: Any = None
+
+
+class NamedIntervalsWire(Settings):
+    """Time intervals under a name."""
+
+    name: str = Field(min_length=1)
+    time_intervals: tuple[dict[str, Any], ...] = ()
+
+
+# --- the other sections -------------------------------------------------------------------------------------------
+
+
+class GlobalWire(Settings):
+    """Times and limits of the whole service."""
+
+    resolve_delay: Duration = _GLOBAL.resolve_delay_s
+    reopen_within: Duration = _GLOBAL.reopen_within_s
+    identify_timeout: Duration = Field(default=_GLOBAL.identify_timeout_s, gt=0, le=10)
+    evidence_wait: Duration = Field(default=_GLOBAL.evidence_wait_s, le=60)
+    evidence_timeout: Duration = Field(default=_GLOBAL.evidence_timeout_s, gt=0, le=300)
+    fallback_after: Duration = Field(default=_GLOBAL.fallback_after_s, gt=0)
+    confirm_after: Duration = _GLOBAL.confirm_after_s
+    digest_after: int = Field(default=_GLOBAL.digest_after, ge=0)
+    digest_window: Duration = Field(default=_GLOBAL.digest_window_s, gt=0)
+    shared_namespaces: Names = _GLOBAL.shared_namespaces
+    """Namespaces in which plans of many teams live: they say nothing about the owner."""
+
+
+class WebAuthWire(Settings):
+    """Who may call."""
+
+    bearer_token_file: Annotated[
+        tuple[PathFromFile, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])
+    ] = ()
+    """One file, or several while a token is replaced."""
+    bearer_token_env: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...],
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    ] = ()
+    basic_auth: BasicAuthWire | None = None
+    proxy_header: str = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not (self.bearer_token_file or self.bearer_token_env or self.basic_auth or self.proxy_header):
+            raise ValueError("lets everybody in; give bearer_token_file or basic_auth, or remove it")
+        return self
+
+
+class WebWire(Settings):
+    """The service's own HTTP side."""
+
+    secrets = ("slack_signing_secret", "pagerduty_signing_secret")
+
+    external_url: Url | None = None
+    """Under which people reach the pages; links in messages begin with it."""
+    max_body_bytes: Size = Field(default=Web().max_body_bytes, ge=1024)
+    webhook_auth: WebAuthWire | None = None
+    page_auth: WebAuthWire | None = None
+    slack_signing_secret: Secret | None = None
+    pagerduty_signing_secret: Secret | None = None
+
+
+class AlertmanagerWire(Settings):
+    """An Alertmanager that may be asked."""
+
+    name: str = _name(r"^[A-Za-z0-9_.-]+$", "Stands in the path of its webhook: /webhook/NAME")
+    url: Url
+    peers: tuple[Url, ...] = ()
+    receiver: str = _ALERTMANAGER.receiver
+    """What this service is called in that Alertmanager's configuration."""
+    grace: Duration = Field(default=_ALERTMANAGER.grace_s, gt=0)
+    http_config: HttpWire = HttpWire()
+
+
+class ClusterWire(Settings):
+    """A cluster to ask about plans."""
+
+    name: str = Field(min_length=1)
+    matchers: Names = ()
+    kubeconfig_file: PathFromFile | None = None
+    must_gather: PathFromFile | None = None
+    providers: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$")], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.kubeconfig_file and self.must_gather:
+            raise ValueError("kubeconfig_file and must_gather exclude each other; keep one")
+        return self
+
+
+class SubjectWire(Settings):
+    """Which alerts are about a plan."""
+
+    matchers: Names = Field(min_length=1)
+    role: Literal["failure", "success"] = "failure"
+    uid_label: str = _SUBJECT.uid_label
+    name_label: str = _SUBJECT.name_label
+    namespace_label: str = _SUBJECT.namespace_label
+
+
+class StorageWire(Settings):
+    """How long and how much is kept."""
+
+    retention: Duration = Field(default=2_592_000.0, ge=86_400)
+    max_bytes: Size = Field(default=2 * 1024**3, ge=16 * 1024**2)
+
+
+class HeartbeatWire(Settings):
+    """An alert that must keep coming."""
+
+    secrets = ("ping_url",)
+
+    matchers: Names = Field(min_length=1)
+    interval: Duration = Field(default=300.0, gt=0)
+    receiver: str = ""
+    ping_url: Secret | None = None
+
+
+class WatchWire(Settings):
+    """What no alert tells."""
+
+    stuck_after: Duration = Field(default=600.0, gt=0)
+    alerts: Names = ()
+
+
+class RedactionWire(Settings):
+    """What else must never leave."""
+
+    patterns: Names = ()
+
+
+class AllowWire(Settings):
+    """What namespaces may ask for by annotation: globs."""
+
+    receivers: Names = ()
+    slack_channels: Names = ()
+
+
+class NamespaceRoutingWire(Settings):
+    """Routing by annotations of namespaces."""
+
+    annotation_prefix: str = "mtv-receiver.io"
+    allow: AllowWire = AllowWire()
+
+
+class RestWire(Settings):
+    """Top-level keys that are values, not sections."""
+
+    causes_files: tuple[PathFromFile, ...] = ()
+    templates: PathFromFile | None = None
+    """Directory with templates that replace built-in ones."""
+    runbooks: dict[str, LinkUrl] = Field(default_factory=dict)
+    """Alert name to the URL of its runbook."""
+
+
+class RoutesFile(RestWire):
+    """The configuration of mtv-receiver."""
+
+    global_: GlobalWire = Field(default=GlobalWire(), alias="global")
+    web: WebWire = WebWire()
+    alertmanagers: tuple[AlertmanagerWire, ...] = ()
+    clusters: tuple[ClusterWire, ...] = ()
+    subjects: tuple[SubjectWire, ...] = ()
+    storage: StorageWire = StorageWire()
+    heartbeat: HeartbeatWire | None = None
+    watch: WatchWire = WatchWire()
+    redaction: RedactionWire = RedactionWire()
+    receivers: tuple[ReceiverWire, ...]
+    route: RouteWire
+    namespace_routing: NamespaceRoutingWire | None = None
+    time_intervals: tuple[NamedIntervalsWire, ...] = ()

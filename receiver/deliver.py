@@ -1,0 +1,188 @@
+"""The reconciler: lets every delivery that lags catch up, each destination at its own pace.
+
+One loop finds destinations with something due and claims for them, at most `max_in_flight` each; what one of them takes
+its time over delays no other. What only time can bring is looked after in the same loop: probes of parked destinations,
+changed secret files, fallbacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from receiver.attempt import PROBE_EVERY_S, Destination, End, Worker
+from receiver.clock import Clock
+from receiver.config.model import Config
+from receiver.errors import DeliveryError
+from receiver.metrics import Metrics
+from receiver.store import deliveries, parking, stories
+from receiver.store.deliveries import DeliveryRow
+from receiver.store.engine import NOW, Store
+from receiver.telling import Teller
+
+log = structlog.get_logger(__name__)
+
+IDLE_S = 1.0
+"""The loop looks at least so often: writes by other processes (`deliveries retry`) wake nobody."""
+BUG_PAUSE_S = 5.0
+
+
+class Deliverer:
+    """Runs until cancelled; `drain` lets what is being sent finish."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        destinations: Mapping[str, Destination],
+        teller: Teller,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        jitter: Callable[[], float],
+        owner: str,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._destinations = destinations
+        self._teller = teller
+        self._clock = clock
+        self._metrics = metrics
+        self._owner = owner
+        self._worker = Worker(store, config, clock, metrics, jitter, owner)
+        self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._probes: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that something may be due."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        await self._store.write(self._free)
+        next_upkeep = 0.0
+        try:
+            while True:
+                self._wake.clear()
+                if self._clock.monotonic() >= next_upkeep:
+                    await self._upkeep()
+                    next_upkeep = self._clock.monotonic() + IDLE_S
+                await self._claim_due()
+                soon = await self._store.read(deliveries.next_due)
+                wait = IDLE_S if soon is None else min(IDLE_S, max(0.005, soon))
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            for task in self._in_hand.values():
+                task.cancel()
+            await asyncio.gather(*self._in_hand.values(), return_exceptions=True)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until nothing is being sent, at most `timeout_s` seconds."""
+        if self._in_hand:
+            await asyncio.wait(self._in_hand.values(), timeout=timeout_s)
+
+    async def _free(self, conn: Any) -> None:
+        """A start frees what an older process had claimed, and what was parked under an older configuration."""
+        await deliveries.free_claims(conn)
+        for one in await parking.parked(conn):
+            await parking.unpark(conn, one.identity)
+
+    async def _claim_due(self) -> None:
+        for identity in await self._store.read(deliveries.busy_destinations):
+            destination = self._destinations.get(identity)
+            if destination is None:
+                continue
+            free = destination.config.manners.max_in_flight - self._in_flight[identity]
+            if free > 0:
+                await self._claim(identity, destination, free)
+
+    async def _claim(self, identity: str, destination: Destination, limit: int, *, probe: bool = False) -> int:
+        claimed_at = self._clock.monotonic()
+        in_hand = tuple(self._in_hand)
+        rows = await self._store.write(lambda conn: deliveries.claim(conn, self._owner, identity, limit, in_hand))
+        for row in rows:
+            self._in_flight[identity] += 1
+            if probe:
+                self._probes.add(row.id)
+            task = asyncio.create_task(self._work(row, destination, claimed_at), name=f"deliver-{row.id}")
+            self._in_hand[row.id] = task
+            task.add_done_callback(lambda _, row=row: self._done(row))  # type: ignore[misc]
+        return len(rows)
+
+    def _done(self, row: DeliveryRow) -> None:
+        del self._in_hand[row.id]
+        self._in_flight[row.destination] -= 1
+        self._wake.set()
+
+    async def _work(self, row: DeliveryRow, destination: Destination, claimed_at: float) -> None:
+        try:
+            end = await self._worker.work(row, destination, claimed_at)
+        except Exception:
+            self._metrics.bugs.labels("deliver").inc()
+            log.exception("deliver.bug", delivery=row.id, destination=destination.config.label)
+            values = {"due": NOW + BUG_PAUSE_S, "tries": row.tries + 1}
+            await self._store.write(lambda conn: deliveries.release(conn, row, values))
+            return
+        if row.id in self._probes:
+            self._probes.discard(row.id)
+            if end is End.DONE:
+                log.info("deliver.unparked", destination=destination.config.label)
+                await self._store.write(lambda conn: parking.unpark(conn, row.destination))
+
+    # --- what only time can bring ---
+
+    async def _upkeep(self) -> None:
+        parked = await self._store.read(parking.parked)
+        self._metrics.parked.set(len(parked))
+        for one in parked:
+            destination = self._destinations.get(one.identity)
+            if destination is None:
+                continue
+            if destination.secret_mark() != one.secret_mark:
+                log.info("deliver.secret_changed", destination=destination.config.label)
+                await self._store.write(lambda conn, one=one: parking.unpark(conn, one.identity))  # type: ignore[misc]
+            elif one.probe_due and not self._in_flight[one.identity]:
+                await self._probe(one.identity, destination)
+        if parked:
+            await self._store.write(parking.mark)
+        await self._fall_back()
+
+    async def _probe(self, identity: str, destination: Destination) -> None:
+        """One real delivery shows more than a question; where none waits, ask."""
+        await self._store.write(lambda conn: parking.probed(conn, identity, PROBE_EVERY_S))
+        if await self._claim(identity, destination, 1, probe=True):
+            return
+        try:
+            async with asyncio.timeout(destination.config.manners.timeout_s):
+                await destination.sender.probe()
+        except (DeliveryError, TimeoutError):
+            return
+        await self._store.write(lambda conn: parking.unpark(conn, identity))
+
+    async def _fall_back(self) -> None:
+        after_s = self._config.global_.fallback_after_s
+        waiting = await self._store.read(lambda conn: parking.in_need_of_fallback(conn, after_s))
+        for one in waiting:
+            told = await self._store.write(lambda conn, one=one: self._fall_back_one(conn, one))  # type: ignore[misc]
+            log.warning("deliver.fallback", delivery=one.id, story=one.story, why=one.why, told=told)
+
+    async def _fall_back_one(self, conn: Any, waiting: parking.Waiting) -> list[str]:
+        await parking.fell_back(conn, waiting.id)
+        draft = await stories.load_draft(conn, waiting.story, await stories.now_of(conn))
+        row = await deliveries.one(conn, waiting.id)
+        if draft is None or row is None:
+            return []
+        told = await self._teller.fall_back(conn, draft, row, waiting.why)
+        if told:
+            self._metrics.fallbacks.labels(row.kind).inc()
+        return told

@@ -1,0 +1,99 @@
+"""What every destination kind must be able to do, and the list of kinds.
+
+A destination is a reconciler in two halves. `plan` is pure: given what the story is now (`Wanted`) and the receipts of
+what was delivered, it names the next single step, or None when nothing is left to do. `send` carries one step out and
+returns the receipt, or raises one of `receiver.errors`. Everything between (claims, attempts, retries, look-ups,
+parking) belongs to `receiver.deliver` and is the same for all kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+import httpx2
+
+from receiver.config.model import DestinationConfig
+from receiver.model import Change, Receipt, Wanted
+from receiver.rendering import Renderer
+
+
+class Manner(StrEnum):
+    """How people use a kind; decides when a first message is sent and what becomes of short stories."""
+
+    PAGER = "pager"
+    """Told at once; nothing is sent for a story that closed before its first create."""
+    CHAT = "chat"
+    """Waits up to `evidence_wait`; a story that closed before its first create is told once, in its final form."""
+    TICKET = "ticket"
+    """Waits for evidence or `evidence_timeout`; nothing is sent for a story that closed before its first create."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do at a destination: one attempt."""
+
+    part: str
+    """`root`, or the key of an entry."""
+    op: str
+    """create, update, resolve, comment, transition, …: for the ledger and metrics."""
+    body: Mapping[str, Any]
+    """The body that is sent."""
+    creates: bool = False
+    """True: repeating it after an unknown outcome would make a second thing, so it is looked up first."""
+    hash: str = ""
+    """Of what the reader sees; a payload equal to the delivered one is not sent."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What `send` needs besides the body, such as the id to update."""
+
+
+class Sender(Protocol):
+    """One configured destination, ready to send. Holds no state between calls."""
+
+    kind: ClassVar[str]
+    manner: ClassVar[Manner]
+    entry_changes: ClassVar[frozenset[Change]]
+    """Which changes add an entry here."""
+
+    def plan(self, wanted: Wanted) -> Step | None:
+        """Return the next step, or None when what is delivered equals what is wanted. Pure."""
+        ...
+
+    async def send(self, step: Step, wanted: Wanted) -> Receipt:
+        """Carry one step out and return the part's new receipt. Raises `receiver.errors.DeliveryError`."""
+        ...
+
+    async def find(self, step: Step, wanted: Wanted) -> Receipt | None:
+        """Look for what an earlier, unanswered try of a creating step may have made, by our own key.
+
+        Returns None when it is surely not there (yet). Raises DestinationRefused when looking is not allowed.
+        """
+        ...
+
+    def link(self, root: Receipt) -> str:
+        """Return a URL at which a person sees the root, or the empty string."""
+        ...
+
+    async def probe(self) -> None:
+        """Ask, without posting anything, whether the destination would take us. Raises DeliveryError."""
+        ...
+
+
+class Kind(Protocol):
+    """One kind of destination: its settings model, its identity and its sender. See ALL."""
+
+    kind: ClassVar[str]
+    config_key: ClassVar[str]
+    """Such as `slack_configs`."""
+    settings: ClassVar[type[Any]]
+    """pydantic model of the kind's own keys."""
+
+    def target(self, settings: Any) -> str:
+        """Return what identifies the destination: never a secret's content."""
+        ...
+
+    def build(self, config: DestinationConfig, http: httpx2.AsyncClient, renderer: Renderer) -> Sender:
+        """Return a sender over a client that already knows proxy, TLS, sign-in and time-outs."""
+        ...

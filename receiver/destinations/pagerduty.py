@@ -1,0 +1,158 @@
+"""PagerDuty Events API v2: one incident per story, triggered at once, resolved with it.
+
+Every event carries the story's dedup key, so repeating one changes nothing; only the order matters, since a resolve for
+an incident that is not open is accepted and dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import httpx2
+
+from receiver.config.model import DestinationConfig, Secret
+from receiver.config.settings import Settings, Url
+from receiver.destinations import Manner, Step
+from receiver.destinations.pagerduty_event import title, trigger
+from receiver.errors import DestinationRefused, Refused, Transient, Unknown
+from receiver.fitting import one_line, payload_hash
+from receiver.http import raise_for_transport, read_secret, retry_after_s
+from receiver.model import Change, Receipt, Wanted
+from receiver.rendering import Renderer, words
+
+PROBE_KEY = "mtvr1/probe"
+
+
+class PagerDutySettings(Settings):
+    """`pagerduty_configs`: an Events API v2 integration of a service."""
+
+    secrets = ("routing_key",)
+
+    routing_key: Secret
+    """Integration key of the service, 32 characters."""
+    url: Url = "https://events.pagerduty.com/v2/enqueue"
+    """Where events go; https://events.eu.pagerduty.com/v2/enqueue for an account in the EU."""
+
+
+class PagerDutySender:
+    """One integration key."""
+
+    kind: ClassVar[str] = "pagerduty"
+    manner: ClassVar[Manner] = Manner.PAGER
+    entry_changes: ClassVar[frozenset[Change]] = frozenset()
+
+    def __init__(self, config: DestinationConfig, http: httpx2.AsyncClient, renderer: Renderer) -> None:
+        self._config = config
+        self._settings: PagerDutySettings = config.settings
+        self._http = http
+        self._renderer = renderer
+
+    def plan(self, wanted: Wanted) -> Step | None:
+        """Return trigger, update or resolve; see `Sender.plan`.
+
+        A root receipt without `state` means that a first trigger was sent and never answered.
+        """
+        root = wanted.root
+        if not wanted.firing:
+            may_be_open = root is not None and (wanted.confirm or root.get("state") != "resolved")
+            return self._resolve(wanted, root or {}) if may_be_open and self._config.send_resolved else None
+        step = self._trigger(wanted, root or {})
+        if root is None or root.get("state") != "triggered":
+            return step
+        if wanted.confirm:
+            return step
+        return step if step.hash != root.get("hash") and (wanted.audible or wanted.quiet_allowed) else None
+
+    async def send(self, step: Step, wanted: Wanted) -> Receipt:
+        del wanted
+        await self._enqueue(step.body)
+        return dict(step.extra["receipt"])
+
+    async def find(self, step: Step, wanted: Wanted) -> Receipt | None:
+        """Return None: no step creates, since each can be repeated."""
+        del step, wanted
+        return None
+
+    def link(self, root: Receipt) -> str:
+        """Return nothing: the Events API gives no address of the incident."""
+        del root
+        return ""
+
+    async def probe(self) -> None:
+        """Resolve a key that was never triggered: accepted and dropped, unless the routing key is refused."""
+        await self._enqueue({"event_action": "resolve", "dedup_key": PROBE_KEY})
+
+    def _trigger(self, wanted: Wanted, root: Receipt) -> Step:
+        message = self._renderer.root(wanted, self.kind, self._config.content)
+        # The title is what people know the incident by, so it stays as it was first sent.
+        name = root.get("title") or title(message)
+        fresh = root.get("state") != "triggered"
+        late = root.get("late", "")
+        if fresh:
+            late = f"sent {words.duration(wanted.late_s)} late" if wanted.late_s else ""
+        body = trigger(wanted, message, name, self._config.content, late)
+        receipt = {
+            "state": "triggered",
+            "hash": payload_hash(body),
+            "dedup_key": wanted.keys.dedup_key,
+            "title": name,
+            "quiet": 0 if fresh else int(root.get("quiet", 0)) + (not wanted.audible and not wanted.confirm),
+            **({"late": late} if late else {}),
+        }
+        op = "trigger" if fresh else "update"
+        return Step("root", op, body, hash=receipt["hash"], extra={"receipt": receipt})
+
+    def _resolve(self, wanted: Wanted, root: Receipt) -> Step:
+        body = {"event_action": "resolve", "dedup_key": wanted.keys.dedup_key}
+        receipt = {**root, "state": "resolved", "hash": payload_hash(body), "dedup_key": wanted.keys.dedup_key}
+        return Step("root", "resolve", body, hash=receipt["hash"], extra={"receipt": receipt})
+
+    async def _enqueue(self, event: Any) -> None:
+        body = {"routing_key": read_secret(self._settings.routing_key), **event}
+        try:
+            response = await self._http.post(self._settings.url, json=body)
+        except httpx2.HTTPError as error:
+            raise_for_transport(error)
+        _check(response)
+
+
+def _check(response: httpx2.Response) -> None:
+    """Raise what an answer means (PagerDuty, "Events API v2 overview")."""
+    status = response.status_code
+    if status == 202:
+        return
+    text = _said(response)
+    reason = f"HTTP {status}" + (f": {text}" if text else "")
+    if status == 429:
+        raise Transient(reason, status=status, retry_after_s=retry_after_s(response))
+    if status >= 500 or 200 <= status < 300:
+        raise Unknown(reason, status=status)
+    if status in (400, 413) and "routing" not in text.lower():
+        raise Refused(reason, status=status)
+    raise DestinationRefused(reason, status=status)
+
+
+def _said(response: httpx2.Response) -> str:
+    try:
+        answer = response.json()
+    except ValueError:
+        return ""
+    if not isinstance(answer, dict):
+        return ""
+    errors = answer.get("errors")
+    said = "; ".join(str(each) for each in errors) if isinstance(errors, list) and errors else answer.get("message", "")
+    return one_line(str(said), 300)
+
+
+class PagerDuty:
+    """The kind; see `receiver.destinations.Kind`."""
+
+    kind: ClassVar[str] = "pagerduty"
+    config_key: ClassVar[str] = "pagerduty_configs"
+    settings: ClassVar[type[Any]] = PagerDutySettings
+
+    def target(self, settings: PagerDutySettings) -> str:
+        return f"{settings.url} {settings.routing_key.place}"
+
+    def build(self, config: DestinationConfig, http: httpx2.AsyncClient, renderer: Renderer) -> PagerDutySender:
+        return PagerDutySender(config, http, renderer)

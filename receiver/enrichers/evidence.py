@@ -1,0 +1,182 @@
+"""Gathers all evidence about one Plan: the Plan first, then every enricher at the same time, then the cause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from receiver.enrichers import Context, Enricher, Part, Text, missing
+from receiver.enrichers.causes import Causes, shipped
+from receiver.enrichers.plan import read_plan
+from receiver.enrichers.reading import dig, text
+from receiver.enrichers.redact import Redactor
+from receiver.enrichers.registry import ALL
+from receiver.enrichers.runbooks import MUST_GATHER_IMAGE
+from receiver.kube import Cluster, ClusterError
+from receiver.model import Evidence, Identity, Missing, VMFailure
+
+_log = structlog.get_logger(__name__)
+
+# Kept of every total for putting the parts together; also what an enricher may be late by.
+_RESERVE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says about evidence."""
+
+    must_gather_image: str = MUST_GATHER_IMAGE
+    runbooks: Mapping[str, str] | None = None
+    causes: Causes | None = None
+    enrichers: Sequence[Enricher] = ALL
+
+
+async def gather_plan(
+    cluster: Cluster,
+    identity: Identity,
+    alert_annotations: Mapping[str, str],
+    *,
+    redactor: Redactor,
+    now: datetime,
+    timeout_s: float,
+    plan: dict[str, Any] | None = None,
+    alertname: str = "",
+    settings: Settings | None = None,
+) -> Evidence:
+    """Return what the cluster says about a Plan's last run, redacted, within `timeout_s` seconds.
+
+    Raises nothing that a cluster or a Plan could cause: what could not be had stands in `missing`, and `complete` is
+    False while any of it may pass. `plan` spares the fetch where the caller has the Plan already. A Plan of another
+    UID than the identity's is not this one, and nothing of it is shown.
+    """
+    settings = settings or Settings()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    problem: Missing | None = None
+    if plan is None:
+        plan, problem = await _fetch(cluster, identity, timeout_s)
+    if plan is not None and (other := _other(plan, identity)):
+        plan, problem = None, other
+    known, hidden = redacted(read_plan(plan), redactor) if plan is not None else (Evidence(), 0)
+    if problem is not None:
+        problem = replace(problem, why=redactor.text(problem.why)[0])
+    left = max(0.0, deadline - loop.time() - _RESERVE_S)
+    context = Context(
+        cluster=cluster,
+        identity=identity,
+        plan=plan,
+        known=known,
+        redactor=redactor,
+        now=now,
+        timeout_s=left,
+        annotations=alert_annotations,
+        alertname=alertname,
+        runbooks=settings.runbooks or {},
+        must_gather_image=settings.must_gather_image,
+    )
+    parts = await asyncio.gather(*(_run(enricher, context) for enricher in settings.enrichers))
+    causes = settings.causes or shipped()
+    said = [*texts_of(known), *(one for part in parts for one in part.texts)]
+    lacking = (*((problem,) if problem else ()), *(_hide(one, redactor) for part in parts for one in part.missing))
+    return replace(
+        known,
+        logs=tuple(excerpt for part in parts for excerpt in part.logs),
+        cause=causes.recognise(said),
+        links=tuple(link for part in parts for link in part.links),
+        commands=tuple(command for part in parts for command in part.commands),
+        missing=lacking,
+        hidden=hidden + sum(part.hidden for part in parts),
+        read_at=now,
+        complete=not any(one.passing for one in lacking),
+    )
+
+
+def texts_of(known: Evidence) -> tuple[Text, ...]:
+    """Return what the Plan itself says, as texts in which a cause may be recognised."""
+    reasons = [
+        Text("reason", failure.id or failure.name, reason) for failure in known.failures for reason in failure.reasons
+    ]
+    return (*reasons, *(Text("condition", "", reason) for reason in known.plan_reasons))
+
+
+def redacted(evidence: Evidence, redactor: Redactor) -> tuple[Evidence, int]:
+    """Return the Plan's evidence without secrets, and how many were hidden. The same text is looked at once."""
+    seen: dict[str, tuple[str, int]] = {}
+    hidden = 0
+
+    def hide(said: str) -> str:
+        nonlocal hidden
+        if said not in seen:
+            seen[said] = redactor.text(said)
+            hidden += seen[said][1]
+        return seen[said][0]
+
+    def failure(one: VMFailure) -> VMFailure:
+        return replace(
+            one,
+            name=hide(one.name),
+            step=hide(one.step),
+            phase=hide(one.phase),
+            guest=hide(one.guest),
+            reasons=tuple(hide(reason) for reason in one.reasons),
+        )
+
+    return (
+        replace(
+            evidence,
+            failures=tuple(failure(one) for one in evidence.failures),
+            plan_reasons=tuple(hide(reason) for reason in evidence.plan_reasons),
+            impact_text=hide(evidence.impact_text),
+        ),
+        hidden,
+    )
+
+
+async def _fetch(
+    cluster: Cluster, identity: Identity, timeout_s: float
+) -> tuple[dict[str, Any] | None, Missing | None]:
+    if not identity.namespace or not identity.name:
+        return None, Missing("plan", "its namespace is not known", "asked again")
+    what = f"plan {identity.namespace}/{identity.name}"
+    try:
+        async with asyncio.timeout(timeout_s * 0.6):
+            plan = await cluster.get_plan(identity.namespace, identity.name)
+    except TimeoutError:
+        return None, Missing(what, "timeout", "asked again")
+    except ClusterError as error:
+        right = f"get plans.forklift.konveyor.io in namespace {identity.namespace}"
+        return None, missing(what, error, right)
+    if plan is None:
+        return None, Missing(what, f"there is none in cluster {cluster.name}", passing=False)
+    return plan, None
+
+
+def _other(plan: dict[str, Any], identity: Identity) -> Missing | None:
+    uid = text(dig(plan, "metadata", "uid"))
+    if not identity.uid or uid == identity.uid:
+        return None
+    what = f"plan {identity.namespace}/{identity.name}"
+    return Missing(what, "deleted; the plan of that name is another one now", passing=False)
+
+
+async def _run(enricher: Enricher, context: Context) -> Part:
+    """Run one enricher inside its budget; its own bug costs its part and nothing else."""
+    budget = min(enricher.budget_s, context.timeout_s)
+    try:
+        async with asyncio.timeout(budget + _RESERVE_S / 2):
+            return await enricher.gather(replace(context, timeout_s=budget))
+    except TimeoutError:
+        return Part(missing=(Missing(enricher.name, "timeout", "asked again"),))
+    except Exception as error:
+        # The message of an unexpected error may quote evidence: only its kind is told.
+        _log.exception("enricher failed", enricher=enricher.name, exc_info=False, error=type(error).__name__)
+        return Part(missing=(Missing(enricher.name, f"our own error ({type(error).__name__})", passing=False),))
+
+
+def _hide(one: Missing, redactor: Redactor) -> Missing:
+    return replace(one, what=redactor.text(one.what)[0], why=redactor.text(one.why)[0])

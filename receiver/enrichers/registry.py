@@ -1,0 +1,12 @@
+"""Every enricher, once. To add one: write its file, add its line."""
+
+from __future__ import annotations
+
+from receiver.enrichers import Enricher
+from receiver.enrichers.logs import Logs
+from receiver.enrichers.runbooks import Runbooks
+
+ALL: tuple[Enricher, ...] = (
+    Logs(),
+    Runbooks(),
+)

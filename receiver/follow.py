@@ -1,0 +1,150 @@
+"""Follows what open stories are about: the Plan watch, late look-ups and the timers that close stories."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from receiver.config.model import Config
+from receiver.enrichers.facts import evidence_facts
+from receiver.identify import Identifier
+from receiver.kube import Cluster, PlanEvent, PlanRow
+from receiver.metrics import Metrics
+from receiver.model import Alert, Identity, PlanPhase, PlanState
+from receiver.record import Recorder
+from receiver.routing.tree import Routed, route
+from receiver.store import stories
+from receiver.store.engine import Store
+
+log = structlog.get_logger(__name__)
+
+IDLE_S = 0.5
+IDENTIFY_AGAIN_S = 5.0
+LIMIT = 200
+
+
+class Follower:
+    """Runs until cancelled."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        clusters: Mapping[str, Cluster],
+        identifier: Identifier,
+        recorder: Recorder,
+        metrics: Metrics,
+        *,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._clusters = clusters
+        self._identifier = identifier
+        self._recorder = recorder
+        self._metrics = metrics
+        self._on_change = on_change
+        self._moved: dict[tuple[str, str], PlanRow] = {}
+        self._synced: set[str] = set()
+        self._wake = asyncio.Event()
+
+    async def watch(self, cluster: Cluster) -> None:
+        """Follow one cluster's Plans for ever."""
+        await cluster.watch(lambda event: self._noticed(cluster.name, event))
+
+    def _noticed(self, cluster: str, event: PlanEvent) -> None:
+        """Remember the newest word on each Plan; `run` works it off."""
+        if event.row is not None:
+            self._moved[(cluster, event.row.uid)] = event.row
+        if event.kind == "synced":
+            self._identifier.answered(cluster)
+            self._synced.add(cluster)
+            self._metrics.clusters.labels(cluster).set(1)
+        elif event.kind == "lost":
+            self._metrics.clusters.labels(cluster).set(0)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work for ever."""
+        while True:
+            self._wake.clear()
+            try:
+                await self._round()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                self._metrics.bugs.labels("follow").inc()
+                log.exception("follow.bug")
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self) -> None:
+        while self._moved:
+            (cluster, uid), row = next(iter(self._moved.items()))
+            del self._moved[(cluster, uid)]
+            await self._plan_moved(cluster, row)
+        while self._synced:
+            await self._catch_up(self._synced.pop())
+        for story in await self._due("close_at"):
+            await self._judge_again(story)
+        for story in await self._due("identify_due"):
+            await self._identify_again(story)
+
+    async def _due(self, timer: str) -> tuple[str, ...]:
+        return await self._store.read(lambda conn: stories.due_stories(conn, timer, LIMIT))
+
+    async def _plan_moved(self, cluster: str, row: PlanRow) -> None:
+        alias = f"plan/{cluster}/{row.namespace}/{row.name}"
+        found = await self._store.read(lambda conn: stories.open_of_plan(conn, row.uid, alias))
+        if not found:
+            return
+        index = self._clusters[cluster].plans()
+        if index.by_uid(row.uid) is None:
+            state = PlanState(PlanPhase.GONE, why=f"plan {row.namespace}/{row.name} was deleted")
+        else:
+            state = await self._identifier.state_of(cluster, row)
+        for story in found:
+            await self._changed(story, state)
+
+    async def _catch_up(self, cluster: str) -> None:
+        """A watch is in sync (again): whatever happened meanwhile is seen now."""
+        for story in await self._store.read(lambda conn: stories.open_in_cluster(conn, cluster)):
+            await self._identify_again(story)
+
+    async def _judge_again(self, story: str) -> None:
+        draft = await self._store.read(lambda conn: stories.load_draft(conn, story, 0.0))
+        if draft is not None and draft.identity is not None:
+            await self._changed(story, await self._state(draft.identity))
+
+    async def _state(self, identity: Identity) -> PlanState:
+        if identity.kind != "plan":
+            return PlanState(PlanPhase.NO_PLAN)
+        _, state = await self._identifier.look_up(identity.cluster, identity.uid, identity.namespace, identity.name)
+        return state
+
+    async def _identify_again(self, story: str) -> None:
+        draft = await self._store.read(lambda conn: stories.load_draft(conn, story, 0.0))
+        if draft is None or draft.identity is None or draft.identity.kind != "plan":
+            return
+        old = draft.identity
+        identity, state = await self._identifier.look_up(old.cluster, old.uid, old.namespace, old.name)
+        evidence = evidence_facts(draft.evidence) if draft.evidence else {}
+
+        def route_again(alert: Alert) -> Routed:
+            return route(alert.labels, {**identity.facts, **evidence}, self._config)
+
+        await self._store.write(
+            lambda conn: self._recorder.identified(conn, story, identity, state, route_again, IDENTIFY_AGAIN_S)
+        )
+        self._on_change()
+
+    async def _changed(self, story: str, state: PlanState) -> None:
+        change = await self._store.write(lambda conn: self._recorder.plan_changed(conn, story, state))
+        if change is not None:
+            self._metrics.changes.labels(change.value).inc()
+            self._on_change()

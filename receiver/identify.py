@@ -1,0 +1,301 @@
+"""What an alert is about: its subject, and enough identity to route by. One answer within `identify_timeout`.
+
+A Plan is known by the UID in Forklift's alert, or by namespace and name (the form of the brief). The watch usually
+knows it; else one LIST over all namespaces asks. A cluster that failed a look-up is left alone for a while, so that a
+hanging API server costs a storm of alerts one time-out and not one each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from receiver.clock import Clock
+from receiver.config.model import ClusterConfig, Config, SubjectRule
+from receiver.enrichers.facts import facts_of
+from receiver.enrichers.planstate import plan_phase, run_uid
+from receiver.kube import Cluster, ClusterError, PlanRow
+from receiver.model import Alert, Identity, PlanPhase, PlanState
+
+FAILED_CLUSTER_REST_S = 10.0
+"""No look-ups at a cluster that failed so recently."""
+PLAN_FRESH_S = 15.0
+"""A whole Plan is fetched at most this often."""
+MAX_CACHED_PLANS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """An alert's subject, what its alert is to it, and the state of its Plan."""
+
+    identity: Identity
+    role: str
+    plan: PlanState
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    read_at: float
+    resource_version: str
+    plan: dict[str, Any]
+
+
+class Identifier:
+    """Looks subjects up in the configured clusters."""
+
+    def __init__(
+        self, config: Config, clusters: Mapping[str, Cluster], clock: Clock, redact: Callable[[str], tuple[str, int]]
+    ) -> None:
+        """`redact` hides secrets in what people write into annotations."""
+        self._config = config
+        self._redact = redact
+        self._clusters = clusters
+        self._clock = clock
+        self._failed_at: dict[str, tuple[float, str]] = {}
+        self._plans: dict[tuple[str, str, str], _Cached] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[tuple[dict[str, Any], ...]]] = {}
+
+    async def identify(self, alert: Alert) -> Identified:
+        """Return the best answer that can be had in time. Never raises for what a cluster does."""
+        rule = self._rule(alert)
+        cluster = self._cluster_of(alert)
+        name = cluster.name if cluster else alert.labels.get("cluster", "")
+        if rule is None:
+            return Identified(_other(alert, name), "failure", PlanState(PlanPhase.NO_PLAN))
+        uid = alert.labels.get(rule.uid_label, "")
+        plan_name = alert.labels.get(rule.name_label, "")
+        if not uid and not plan_name:
+            return Identified(_other(alert, name), rule.role, PlanState(PlanPhase.NO_PLAN))
+        namespace = "" if uid else alert.labels.get(rule.namespace_label, "")
+        if namespace in self._config.global_.shared_namespaces:
+            namespace = ""
+        identity, plan = await self.look_up(name, uid, namespace, plan_name)
+        return Identified(identity, rule.role, plan)
+
+    async def look_up(self, cluster_name: str, uid: str, namespace: str, name: str) -> tuple[Identity, PlanState]:
+        """Find a Plan by UID, or by name within a namespace where one is known."""
+        asked = _asked(cluster_name, uid, namespace, name)
+        cluster = self._clusters.get(cluster_name)
+        if cluster is None:
+            why = (
+                "no cluster is configured" if not self._clusters else f"cluster {cluster_name or '?'} is not configured"
+            )
+            missing = () if namespace else (f"namespace unknown: {why}",)
+            return replace(asked, missing=missing), PlanState(PlanPhase.NO_PLAN, why=why)
+        try:
+            async with asyncio.timeout(self._config.global_.identify_timeout_s):
+                return await self._look_up(cluster, asked)
+        except TimeoutError:
+            why = f"cluster {cluster.name} does not answer"
+            self._rest(cluster.name, why)
+        except ClusterError as error:
+            why = error.message
+            if error.reason in ("unreachable", "timeout"):
+                why = f"cluster {cluster.name} does not answer"
+                self._rest(cluster.name, why)
+        row = self._row(cluster, asked)
+        if row is not None:
+            asked = _from_row(asked, row, self._config.global_.shared_namespaces)
+        prefix = "plan not read" if asked.owner_namespace else "namespace unknown"
+        return replace(asked, complete=False, missing=(f"{prefix}: {why}",)), PlanState(PlanPhase.UNREADABLE, why=why)
+
+    async def _look_up(self, cluster: Cluster, asked: Identity) -> tuple[Identity, PlanState]:
+        row = self._row(cluster, asked)
+        if row is None and cluster.plans().synced and asked.uid and cluster.plans().was_deleted(asked.uid):
+            return self._absent(cluster, asked)
+        self._check_rest(cluster.name)
+        if row is not None:
+            plan = await self.plan(cluster, row.namespace, row.name, row.resource_version)
+        else:
+            plan = self._pick(await self._find(cluster, asked.name), asked)
+        if plan is None:
+            return self._absent(cluster, asked)
+        return self._known(cluster.name, asked, plan), PlanState(plan_phase(plan), run_uid(plan))
+
+    async def state_of(self, cluster_name: str, row: PlanRow) -> PlanState:
+        """Return the state of a Plan that the watch just saw; it is fetched only where the columns do not tell."""
+        if row.executing:
+            return PlanState(PlanPhase.EXECUTING)
+        if row.succeeded:
+            return PlanState(PlanPhase.SUCCEEDED)
+        _, state = await self.look_up(cluster_name, row.uid, row.namespace, row.name)
+        if state.phase is PlanPhase.UNREADABLE and row.failed:
+            return PlanState(PlanPhase.FAILED)
+        return state
+
+    def _row(self, cluster: Cluster, asked: Identity) -> PlanRow | None:
+        index = cluster.plans()
+        if asked.uid:
+            return index.by_uid(asked.uid)
+        if asked.namespace:
+            return index.by_name(asked.namespace, asked.name)
+        named = index.named(asked.name)
+        return named[0] if len(named) == 1 else None
+
+    def _pick(self, plans: tuple[dict[str, Any], ...], asked: Identity) -> dict[str, Any] | None:
+        def fits(plan: dict[str, Any]) -> bool:
+            metadata = plan.get("metadata") or {}
+            if metadata.get("name") != asked.name and not asked.uid:
+                return False
+            if asked.uid:
+                return bool(metadata.get("uid") == asked.uid)
+            return not asked.namespace or metadata.get("namespace") == asked.namespace
+
+        found = [plan for plan in plans if fits(plan)]
+        if len(found) > 1:
+            places = ", ".join(sorted(str(plan["metadata"].get("namespace")) for plan in found))
+            raise ClusterError("bad answer", f"{len(found)} plans are named {asked.name}: in {places}")
+        return found[0] if found else None
+
+    def _absent(self, cluster: Cluster, asked: Identity) -> tuple[Identity, PlanState]:
+        why = f"plan {asked.name or asked.uid} is not in cluster {cluster.name}: it was deleted, or lives elsewhere"
+        state = PlanState(PlanPhase.GONE if cluster.plans().synced else PlanPhase.UNREADABLE, why=why)
+        return replace(asked, missing=(f"namespace unknown: {why}",) if not asked.namespace else (why,)), state
+
+    def _known(self, cluster: str, asked: Identity, plan: dict[str, Any]) -> Identity:
+        read = facts_of(plan, None, self._config.global_.shared_namespaces)
+        facts = {key: self._redact(value)[0] if "annotation" in key else value for key, value in read.items()}
+        metadata = plan.get("metadata") or {}
+        uid = str(metadata.get("uid") or asked.uid)
+        namespace = str(metadata.get("namespace") or "")
+        name = str(metadata.get("name") or asked.name)
+        return Identity(
+            subject=f"plan/{uid}" if uid else asked.subject,
+            kind="plan",
+            cluster=cluster,
+            uid=uid,
+            namespace=namespace,
+            name=name,
+            target_namespace=facts.get("target_namespace", ""),
+            owner_namespace=facts.get("owner_namespace", ""),
+            facts={**facts, "cluster": cluster},
+            alias=f"plan/{cluster}/{namespace}/{name}",
+        )
+
+    async def plan(
+        self, cluster: Cluster, namespace: str, name: str, resource_version: str = ""
+    ) -> dict[str, Any] | None:
+        """Return a whole Plan, at most PLAN_FRESH_S old and never older than the watch knows. Raises ClusterError."""
+        key = (cluster.name, namespace, name)
+        cached = self._plans.get(key)
+        now = self._clock.monotonic()
+        if cached and resource_version and cached.resource_version == resource_version:
+            return cached.plan
+        if cached and not resource_version and now - cached.read_at < PLAN_FRESH_S:
+            return cached.plan
+        plan = await cluster.get_plan(namespace, name)
+        self._plans.pop(key, None)
+        if plan is not None:
+            version = str((plan.get("metadata") or {}).get("resourceVersion") or "")
+            self._plans[key] = _Cached(now, version, plan)
+            while len(self._plans) > MAX_CACHED_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+        return plan
+
+    async def _find(self, cluster: Cluster, name: str) -> tuple[dict[str, Any], ...]:
+        """One LIST serves everybody who asks for the same name at the same time."""
+        if not name:
+            return ()
+        key = (cluster.name, name)
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(cluster.find_plans(name), name=f"find-plans-{name}")
+            task.add_done_callback(lambda done: self._asked_done(key, done))
+        return await asyncio.shield(task)
+
+    def _asked_done(self, key: tuple[str, str], task: asyncio.Task[Any]) -> None:
+        self._asking.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody waiting is no error
+
+    async def aclose(self) -> None:
+        """End look-ups that outlived their askers."""
+        tasks = tuple(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _rest(self, cluster: str, why: str) -> None:
+        self._failed_at[cluster] = (self._clock.monotonic(), why)
+
+    def _check_rest(self, cluster: str) -> None:
+        failed = self._failed_at.get(cluster)
+        if failed and self._clock.monotonic() - failed[0] < FAILED_CLUSTER_REST_S:
+            raise ClusterError("unreachable", failed[1])
+
+    def answered(self, cluster: str) -> None:
+        """Note that a cluster answers again: its rest is over."""
+        self._failed_at.pop(cluster, None)
+
+    def cluster(self, name: str) -> Cluster | None:
+        """Return a configured cluster by name."""
+        return self._clusters.get(name)
+
+    def _rule(self, alert: Alert) -> SubjectRule | None:
+        return next(
+            (rule for rule in self._config.subjects if all(one.matches(alert.labels) for one in rule.matchers)), None
+        )
+
+    def _cluster_of(self, alert: Alert) -> ClusterConfig | None:
+        default = None
+        for cluster in self._config.clusters:
+            if not cluster.matchers:
+                default = cluster
+            elif all(matcher.matches(alert.labels) for matcher in cluster.matchers):
+                return cluster
+        return default
+
+
+def _asked(cluster: str, uid: str, namespace: str, name: str) -> Identity:
+    facts = {"plan_uid": uid, "plan_name": name, "plan_namespace": namespace, "owner_namespace": namespace}
+    return Identity(
+        subject=f"plan/{uid}" if uid else f"plan/{cluster}/{namespace}/{name}",
+        kind="plan",
+        cluster=cluster,
+        uid=uid,
+        namespace=namespace,
+        name=name,
+        owner_namespace=namespace,
+        facts={key: value for key, value in {**facts, "cluster": cluster}.items() if value},
+        alias="" if uid and not namespace else f"plan/{cluster}/{namespace}/{name}",
+    )
+
+
+def _from_row(asked: Identity, row: PlanRow, shared: tuple[str, ...]) -> Identity:
+    """Fill in what the watch knows while the Plan itself cannot be read."""
+    owner = "" if row.namespace in shared else row.namespace
+    facts = {"plan_uid": row.uid, "plan_name": row.name, "plan_namespace": row.namespace, "owner_namespace": owner}
+    return replace(
+        asked,
+        subject=f"plan/{row.uid}",
+        uid=row.uid,
+        namespace=row.namespace,
+        name=row.name,
+        owner_namespace=owner,
+        facts={**asked.facts, **{key: value for key, value in facts.items() if value}},
+        alias=f"plan/{asked.cluster}/{row.namespace}/{row.name}",
+    )
+
+
+def _other(alert: Alert, cluster: str) -> Identity:
+    """Return the subject of an alert that is not about a Plan: the object it names, or the alert itself."""
+    labels = alert.labels
+    namespace = labels.get("exported_namespace") or labels.get("namespace", "")
+    kind, name = labels.get("kind", ""), labels.get("name", "")
+    facts = {"owner_namespace": namespace, "cluster": cluster}
+    if kind and name:
+        subject = f"{kind.lower()}/{cluster}/{namespace}/{name}"
+        facts |= {"object_kind": kind, "object_name": name, "object_namespace": namespace}
+    else:
+        kind, name, subject = "alert", alert.name, alert.fingerprint
+    return Identity(
+        subject=subject,
+        kind=kind.lower(),
+        cluster=cluster,
+        namespace=namespace,
+        name=name,
+        owner_namespace=namespace,
+        facts={key: value for key, value in facts.items() if value},
+    )

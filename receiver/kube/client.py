@@ -1,0 +1,172 @@
+"""A live cluster: what the interface promises, made of GET requests and one watch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from lightkube.config.kubeconfig import SERVICE_ACCOUNT
+
+from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex
+from receiver.kube.api import MAX_OBJECTS, Api, Limits
+from receiver.kube.connection import Connection, Source, kubeconfig, service_account
+from receiver.kube.kinds import KINDS, Kind, is_name, kind_of, slim, where
+from receiver.kube.watch import PlanWatch, WatchTimes
+
+PLAN = KINDS["Plan"]
+WHOLE_PLANS = 25  # a page: up to 0.9 MB each
+
+# A log is asked for with fewer and fewer lines until it fits: limitBytes keeps the *first* bytes of the tail, and the
+# error stands at its end.
+TAIL_TRIES = 4
+TAIL_DIVISOR = 4
+
+
+class LiveCluster:
+    """A cluster behind an API server. Nothing is read or connected before the first call."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        *,
+        limits: Limits | None = None,
+        times: WatchTimes | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """``jitter`` gives numbers from 0 to 1 that spread the reconnects of several clusters and replicas."""
+        limits = limits or Limits()
+        timeout = httpx2.Timeout(limits.request_timeout, connect=limits.connect_timeout)
+        self._name = name
+        self._connection = Connection(name, source, timeout=timeout, trust_env=limits.trust_env)
+        self._api = Api(name, self._connection, limits)
+        self._index = PlanIndex()
+        self._watch = PlanWatch(self._api, self._index, times or WatchTimes(), jitter)
+
+    @classmethod
+    def from_kubeconfig(cls, name: str, path: Path, *, context: str | None = None, **options: Any) -> LiveCluster:
+        """Make a cluster from a kubeconfig file; ``options`` as for the constructor."""
+        return cls(name, kubeconfig(path, context), **options)
+
+    @classmethod
+    def from_service_account(cls, name: str, folder: Path = Path(SERVICE_ACCOUNT), **options: Any) -> LiveCluster:
+        """Make a cluster from the pod's own service account; ``options`` as for the constructor."""
+        return cls(name, service_account(folder), **options)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def find_plans(self, name: str) -> tuple[Obj, ...]:
+        if not is_name(name):
+            return ()
+        query = {"fieldSelector": f"metadata.name={name}", "limit": str(WHOLE_PLANS)}
+        return await self._collect(PLAN, None, query, bulk=False, wanted=name)
+
+    async def get_plan(self, namespace: str, name: str) -> Obj | None:
+        return await self.get("Plan", namespace, name)
+
+    async def get(self, kind: str, namespace: str | None, name: str) -> Obj | None:
+        entry = kind_of(kind)
+        if not is_name(name) or (entry.namespaced and not is_name(namespace)):
+            return None  # no object can have such a name, and no path must be made of it
+        found = await self._api.object(entry, namespace, name)
+        return None if found is None else slim(found, entry)
+
+    async def list(
+        self,
+        kind: str,
+        namespace: str | None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+    ) -> tuple[Obj, ...]:
+        entry = kind_of(kind)
+        if namespace is not None and not is_name(namespace):
+            return ()
+        query = {"limit": str(limit)}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
+        return await self._collect(entry, namespace, query)
+
+    async def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        previous: bool = False,
+        tail_lines: int = 400,
+        limit_bytes: int = 262_144,
+        since_seconds: int | None = None,
+    ) -> str:
+        if not is_name(namespace) or not is_name(pod) or (container and not is_name(container)):
+            raise ClusterError("not found", f"cluster {self._name}: {namespace}/{pod}/{container} is no container")
+        query = {"limitBytes": str(limit_bytes)}
+        if container:
+            query["container"] = container
+        if previous:
+            query["previous"] = "true"
+        if since_seconds is not None:
+            query["sinceSeconds"] = str(since_seconds)
+        lines, body = tail_lines, b""
+        for _ in range(TAIL_TRIES):
+            body = await self._api.text(
+                f"{KINDS['Pod'].path(namespace, pod)}/log",
+                {**query, "tailLines": str(lines)},
+                needs=f"get pods/log{where(KINDS['Pod'], namespace)}",
+                what=f"log of {namespace}/{pod}" + (f" ({container})" if container else ""),
+                limit_bytes=limit_bytes,
+            )
+            if len(body) < limit_bytes or lines <= 1:
+                break
+            lines = max(1, lines // TAIL_DIVISOR)
+        return body.decode("utf-8", errors="replace")
+
+    def plans(self) -> PlanIndex:
+        return self._index
+
+    async def watch(self, on_event: Callable[[PlanEvent], None]) -> None:
+        await self._watch.run(on_event)
+
+    async def version(self) -> str:
+        answer = await self._api.json("/version")
+        return str(answer.get("gitVersion", "unknown"))
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+    async def _collect(
+        self, kind: Kind, namespace: str | None, query: dict[str, str], *, bulk: bool = True, wanted: str | None = None
+    ) -> tuple[Obj, ...]:
+        try:
+            return await self._once(self._api.pages(kind, namespace, query, bulk=bulk), kind, wanted)
+        except ClusterError as error:
+            if error.reason != "gone":
+                raise
+        # The list changed too much between two pages: from the start, once.
+        return await self._once(self._api.pages(kind, namespace, query, bulk=bulk), kind, wanted)
+
+    async def _once(self, pages: AsyncGenerator[Obj, None], kind: Kind, wanted: str | None) -> tuple[Obj, ...]:
+        """Read all pages; ``wanted`` keeps objects of that name only, for servers that ignore field selectors."""
+        found: list[Obj] = []
+        async with aclosing(pages) as reading:
+            async for page in reading:
+                items = page.get("items", ())
+                if not isinstance(items, list | None):
+                    raise ClusterError("bad answer", f"cluster {self._name} sent no list of {kind.resource}")
+                for item in items or ():
+                    metadata = item.get("metadata") if isinstance(item, dict) else None
+                    if isinstance(metadata, dict) and wanted in {None, metadata.get("name")}:
+                        found.append(slim(item, kind))
+                if len(found) > MAX_OBJECTS:
+                    text = f"cluster {self._name}: more than {MAX_OBJECTS} {kind.resource}, use a narrower selector"
+                    raise ClusterError("bad answer", text)
+        return tuple(found)

@@ -1,0 +1,428 @@
+"""One transaction from alerts to deliveries: which story, what it becomes, who is to show it.
+
+Everything here runs inside `Store.write`: look-ups come before, sending comes after. The rules themselves are in
+`receiver.story`; this module applies them to rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from receiver import ids
+from receiver.config.model import Config
+from receiver.model import (
+    Alert,
+    Change,
+    Evidence,
+    Identity,
+    Outcome,
+    PlanPhase,
+    PlanState,
+    StoryState,
+)
+from receiver.routing.tree import Routed
+from receiver.store import stories
+from receiver.store.stories import AlertRow, Draft
+from receiver.story import Judgement, Standing, entry_key, is_worse, judge, severer
+from receiver.telling import Teller
+
+IDENTIFY_AGAIN_S = 2.0
+"""First wait before an identity that could not be had is asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One inbox entry with everything that was looked up for it."""
+
+    seq: int
+    source: str
+    alert: Alert
+    role: str
+    identity: Identity
+    plan: PlanState
+    routed: Routed
+    late_copy: bool = False
+    """Its Alertmanager says that it is gone: record only."""
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What a batch did."""
+
+    stories: list[str] = field(default_factory=list)
+    opened: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Touched:
+    draft: Draft
+    routed: dict[str, Routed] = field(default_factory=dict)
+    plan: PlanState = field(default_factory=lambda: PlanState(PlanPhase.NO_PLAN))
+
+
+class Recorder:
+    """Applies the rules of `receiver.story` to what is stored."""
+
+    def __init__(self, config: Config, teller: Teller, random: Callable[[], int]) -> None:
+        self._config = config
+        self._teller = teller
+        self._random = random
+
+    async def record(self, conn: AsyncConnection, batch: Sequence[Incoming]) -> Recorded:
+        """Write a batch of looked-up alerts; per fingerprint the highest inbox number wins."""
+        now = await stories.now_of(conn)
+        touched: dict[str, _Touched] = {}
+        for one in sorted(batch, key=lambda incoming: incoming.seq):
+            draft = await self._take_in(conn, one, touched, now)
+            if draft is None:
+                continue
+            entry = touched.setdefault(draft.id, _Touched(draft))
+            entry.routed[one.alert.fingerprint] = one.routed
+            entry.plan = one.plan
+        recorded = Recorded()
+        for entry in touched.values():
+            if entry.draft.new:
+                recorded.opened.append(entry.draft.id)
+            change = await self._settle(conn, entry.draft, entry.plan, entry.routed)
+            recorded.stories.append(entry.draft.id)
+            if change is not None:
+                recorded.changes.append(change)
+        return recorded
+
+    async def plan_changed(self, conn: AsyncConnection, story: str, plan: PlanState) -> Change | None:
+        """Judge an open story again: its Plan moved, or its `resolve_delay` ran out."""
+        draft = await stories.load_draft(conn, story, await stories.now_of(conn))
+        if draft is None or not draft.open:
+            return None
+        return await self._settle(conn, draft, plan, {})
+
+    async def identified(
+        self,
+        conn: AsyncConnection,
+        story: str,
+        identity: Identity,
+        plan: PlanState,
+        route_alert: Callable[[Alert], Routed],
+        again_in_s: float,
+    ) -> str | None:
+        """Apply a late look-up; returns the story that goes on (an older one may take over)."""
+        now = await stories.now_of(conn)
+        draft = await stories.load_draft(conn, story, now)
+        if draft is None or not draft.open:
+            return None
+        others = [one for one in await stories.find_open(conn, _names(identity), now) if one.id != draft.id]
+        if others:
+            draft = await self._merge(conn, [draft, *others], now)
+        known = draft.identity is not None and draft.identity.complete
+        draft.identify_due = None if identity.complete else now + again_in_s
+        if identity.complete or not known:
+            self._know(draft, identity)
+        routed = {row.alert.fingerprint: route_alert(row.alert) for row in draft.failures if row.firing}
+        await self._settle(conn, draft, plan, routed)
+        return draft.id
+
+    async def gathered(
+        self,
+        conn: AsyncConnection,
+        story: str,
+        evidence: Evidence,
+        route_alert: Callable[[Draft, Alert], Routed],
+        again_in_s: float | None,
+    ) -> None:
+        """Keep evidence of the story's present run and route by it again."""
+        now = await stories.now_of(conn)
+        draft = await stories.load_draft(conn, story, now)
+        if draft is None:
+            return
+        draft.gather_due = None if again_in_s is None or not draft.open else now + again_in_s
+        draft.gather_tries += 1
+        stale = bool(draft.run and evidence.run and draft.run != evidence.run)
+        same = draft.evidence is not None and replace(evidence, read_at=None) == replace(draft.evidence, read_at=None)
+        if stale or same:
+            await stories.save(conn, draft, None, "", "")
+        else:
+            draft.evidence = evidence
+            draft.run = draft.run or evidence.run
+            if draft.open:
+                draft.note_change(Change.EVIDENCE, _evidence_text(evidence))
+            routed = {}
+            if draft.open:
+                routed = {row.alert.fingerprint: route_alert(draft, row.alert) for row in draft.failures if row.firing}
+            await self._publish(conn, draft, routed)
+        if evidence.complete or draft.gather_tries >= 1:
+            await self._teller.hurry(conn, draft)
+
+    # --- one alert ---
+
+    async def _take_in(
+        self, conn: AsyncConnection, one: Incoming, touched: Mapping[str, _Touched], now: float
+    ) -> Draft | None:
+        """Put an alert into its story; None when nothing needs to be told."""
+        newest = await stories.newest_alert(conn, one.alert.fingerprint)
+        in_hand = next((e.draft for e in touched.values() if one.alert.fingerprint in e.draft.alerts), None)
+        seen = in_hand.alerts[one.alert.fingerprint].seq if in_hand else (newest[1].seq if newest else -1)
+        if seen >= one.seq:
+            return None
+        draft = await self._open_story(conn, one, touched, now)
+        if draft is not None:
+            return self._update(draft, one)
+        return await self._without_open_story(conn, one, touched, now)
+
+    async def _open_story(
+        self, conn: AsyncConnection, one: Incoming, touched: Mapping[str, _Touched], now: float
+    ) -> Draft | None:
+        names = _names(one.identity)
+        found: dict[str, Draft] = {}
+        for entry in touched.values():
+            if entry.draft.open and names & {entry.draft.subject, entry.draft.alias} - {""}:
+                found[entry.draft.id] = entry.draft
+        for draft in await stories.find_open(conn, names, now):
+            found.setdefault(draft.id, touched[draft.id].draft if draft.id in touched else draft)
+        alive = [draft for draft in found.values() if draft.open]
+        if not alive:
+            return None
+        return await self._merge(conn, alive, now) if len(alive) > 1 else alive[0]
+
+    def _update(self, draft: Draft, one: Incoming) -> Draft:
+        if draft.identity is None or one.identity.complete or not draft.identity.complete:
+            self._know(draft, one.identity)
+        old = draft.alerts.get(one.alert.fingerprint)
+        if one.late_copy:
+            return draft
+        _put(draft, one)
+        if one.role == "failure" and one.alert.firing:
+            if old is None:
+                worse = is_worse(one.alert.labels.get("severity", draft.severity), draft.severity)
+                text = f"{one.alert.name or 'another alert'} fires too"
+                draft.note_change(Change.WORSE if worse else Change.ALERTS, text)
+            draft.severity = severer(draft.severity, one.alert.labels.get("severity", draft.severity))
+        return draft
+
+    async def _without_open_story(
+        self, conn: AsyncConnection, one: Incoming, touched: Mapping[str, _Touched], now: float
+    ) -> Draft | None:
+        last = await stories.find_last(conn, _names(one.identity), now)
+        if last is not None and last.id in touched:
+            last = touched[last.id].draft
+        if not one.alert.firing or one.late_copy or self._told_already(last, one):
+            if last is not None and one.alert.fingerprint in last.alerts:
+                _put(last, one)
+                await stories.save(conn, last, None, "", "")
+            return None
+        if one.role == "success":
+            return self._success_story(one, now) if one.routed.notify_success else None
+        within = self._config.global_.reopen_within_s
+        if last is not None and last.closed is not None and now - last.closed <= within:
+            _put(last, one)
+            return self._reopen(last, one)
+        return self._new_story(one, now, last.id if last else "")
+
+    def _told_already(self, last: Draft | None, one: Incoming) -> bool:
+        """Is this the failure (or success) that the last story already ended with?"""
+        if last is None:
+            return False
+        old = last.alerts.get(one.alert.fingerprint)
+        if old is not None and old.firing and old.alert.starts_at == one.alert.starts_at:
+            return True  # it never resolved: the Plan closed the story, and Alertmanager only repeats itself
+        if one.role == "success":
+            return False
+        return any(row.role == "success" and row.alert.starts_at >= one.alert.starts_at for row in last.alerts.values())
+
+    def _new_story(self, one: Incoming, now: float, previous: str) -> Draft:
+        draft = Draft(
+            id=ids.ulid(now, self._random()),
+            subject=one.identity.subject,
+            kind=one.identity.kind,
+            severity=one.alert.labels.get("severity", "warning"),
+            title="",
+            opened=now,
+            now=now,
+            previous=previous,
+            new=True,
+            test=one.source == "test",
+        )
+        self._know(draft, one.identity)
+        draft.title = draft.title or _title(one)
+        _put(draft, one)
+        draft.note_change(Change.FIRED, f"{one.alert.name or 'an alert'} fires")
+        self._want_evidence(draft)
+        return draft
+
+    def _success_story(self, one: Incoming, now: float) -> Draft:
+        draft = self._new_story(one, now, "")
+        draft.severity = one.alert.labels.get("severity", "info")
+        draft.gather_due = draft.identify_due = None
+        draft.state, draft.outcome, draft.closed = StoryState.RESOLVED, Outcome.FIXED, now
+        return draft
+
+    def _reopen(self, draft: Draft, one: Incoming) -> Draft:
+        draft.state, draft.outcome, draft.closed = StoryState.FIRING, None, None
+        draft.reopens += 1
+        draft.note = ""
+        draft.run, draft.evidence, draft.plan_phase = "", None, None
+        self._know(draft, one.identity)
+        draft.severity = one.alert.labels.get("severity", draft.severity)
+        draft.note_change(Change.REOPENED, f"{one.alert.name or 'the alert'} fires again")
+        self._want_evidence(draft)
+        return draft
+
+    def _know(self, draft: Draft, identity: Identity) -> None:
+        before = draft.identity
+        draft.identity = identity
+        draft.subject = identity.subject
+        draft.alias = identity.alias or draft.alias
+        draft.kind = identity.kind
+        if identity.kind == "plan":
+            place = f"{identity.namespace}/" if identity.namespace else ""
+            draft.title = f"plan {place}{identity.name or identity.uid}"
+        if not identity.complete:
+            draft.identify_due = draft.identify_due or draft.now + IDENTIFY_AGAIN_S
+        else:
+            draft.identify_due = None
+        if (
+            before is not None
+            and not draft.new
+            and (before.facts, before.missing) != (identity.facts, identity.missing)
+        ):
+            draft.note_change(Change.IDENTITY, "more is known about the plan")
+            if not before.complete and identity.complete:
+                self._want_evidence(draft)
+
+    def _want_evidence(self, draft: Draft) -> None:
+        identity = draft.identity
+        if identity is not None and identity.kind == "plan" and identity.cluster in self._clusters:
+            draft.gather_due, draft.gather_tries = draft.now, 0
+
+    @property
+    def _clusters(self) -> frozenset[str]:
+        return frozenset(cluster.name for cluster in self._config.clusters)
+
+    async def _merge(self, conn: AsyncConnection, open_stories: list[Draft], now: float) -> Draft:
+        """Let the oldest of several open stories of one subject take over the others' alerts and destinations."""
+        older, *younger = sorted(open_stories, key=lambda draft: (draft.opened, draft.id))
+        for one in younger:
+            for fingerprint, row in one.alerts.items():
+                kept = older.alerts.get(fingerprint)
+                if kept is None or kept.seq < row.seq:
+                    older.alerts[fingerprint] = replace(row, dirty=True)
+            older.alias = older.alias or one.alias
+            older.severity = severer(older.severity, one.severity)
+            if one.identity is not None and one.identity.complete:
+                older.identity = one.identity
+                older.identify_due = None
+            one.state, one.outcome, one.closed = StoryState.RESOLVED, Outcome.MERGED, now
+            one.continued_in, one.close_at, one.gather_due, one.identify_due = older.id, None, None, None
+            text = f"continued in story {older.id}"
+            await stories.save(conn, one, Change.RESOLVED, text, "resolved")
+            one.changes.clear()
+            await self._teller.take_over(conn, one, older, text)
+            older.note_change(Change.ALERTS, f"took over story {one.id} of the same plan")
+        return older
+
+    # --- what it becomes ---
+
+    async def _settle(
+        self, conn: AsyncConnection, draft: Draft, plan: PlanState, routed: Mapping[str, Routed]
+    ) -> Change | None:
+        """Judge a story and tell what changed."""
+        standing = Standing(
+            state=draft.state,
+            firing=draft.firing or (draft.new and not draft.failures),
+            plan=plan,
+            succeeded=draft.succeeded,
+            run=draft.run,
+            seen=draft.plan_phase,
+            note=draft.note,
+        )
+        judgement = judge(standing)
+        self._apply(draft, judgement, plan)
+        return await self._publish(conn, draft, routed)
+
+    def _apply(self, draft: Draft, judgement: Judgement, plan: PlanState) -> None:
+        if judgement.close_as is not None and judgement.delayed:
+            delay = self._config.global_.resolve_delay_s
+            if draft.close_at is None:
+                draft.close_at = draft.now + delay
+            if draft.now < draft.close_at:
+                return
+        if plan.phase not in (PlanPhase.UNREADABLE, PlanPhase.NO_PLAN):
+            draft.plan_phase = plan.phase
+        draft.close_at = None
+        draft.state = judgement.state
+        draft.note = judgement.note
+        if judgement.change is Change.RERUN:
+            draft.reruns += 1
+        if judgement.change is Change.FAILED_AGAIN:
+            draft.evidence, draft.run = None, plan.run
+            self._want_evidence(draft)
+        elif plan.phase is PlanPhase.FAILED and judgement.state is StoryState.FIRING:
+            draft.run = draft.run or plan.run
+        if judgement.close_as is not None:
+            draft.outcome, draft.closed = judgement.close_as, draft.now
+            draft.identify_due = None
+        if judgement.change is not None:
+            draft.note_change(judgement.change, judgement.text)
+
+    async def _publish(self, conn: AsyncConnection, draft: Draft, routed: Mapping[str, Routed]) -> Change | None:
+        """Save a draft as one revision and let its destinations lag behind it."""
+        if draft.new and not draft.changes:
+            draft.note_change(Change.FIRED, "opened")
+        plan = await self._teller.plan(conn, draft, routed)
+        if plan.new_reasons and not draft.new:
+            draft.note_change(Change.TOLD, plan.told_text)
+        change, text = _primary(draft.changes)
+        key = entry_key(change, draft.reruns, draft.reopens) if change is not None else ""
+        draft.changes.clear()
+        await stories.save(conn, draft, change, text, key)
+        await self._teller.tell(conn, draft, plan, change, text, key)
+        return change
+
+
+def _names(identity: Identity) -> set[str]:
+    return {name for name in (identity.subject, identity.alias) if name}
+
+
+def _put(draft: Draft, one: Incoming) -> None:
+    old = draft.alerts.get(one.alert.fingerprint)
+    changed = old is None or old.alert.status is not one.alert.status
+    changed_at = draft.now if changed or old is None else old.changed_at
+    draft.alerts[one.alert.fingerprint] = AlertRow(one.alert, one.role, one.seq, one.source, changed_at, dirty=True)
+
+
+def _title(one: Incoming) -> str:
+    annotations = one.alert.annotations
+    return annotations.get("summary") or one.alert.name or one.identity.name or "an alert without a name"
+
+
+def _evidence_text(evidence: Evidence) -> str:
+    counts = evidence.counts
+    if counts.total:
+        return f"evidence: {counts.failed} of {counts.total} VMs failed"
+    return "evidence"
+
+
+_ORDER = (
+    Change.FIRED,
+    Change.REOPENED,
+    Change.RESOLVED,
+    Change.FAILED_AGAIN,
+    Change.WORSE,
+    Change.RERUN,
+    Change.ALERT_GONE,
+    Change.EVIDENCE,
+    Change.TOLD,
+    Change.IDENTITY,
+    Change.ALERTS,
+)
+
+
+def _primary(changes: Sequence[tuple[Change, str]]) -> tuple[Change | None, str]:
+    """Return the change that a revision is named after, and all that it says."""
+    if not changes:
+        return None, ""
+    ordered = sorted(changes, key=lambda one: _ORDER.index(one[0]))
+    return ordered[0][0], "; ".join(dict.fromkeys(text for _, text in ordered))

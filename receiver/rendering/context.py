@@ -1,0 +1,180 @@
+"""What a template may use: every variable, its type, its meaning. `templates/README.md` holds the same table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+def _v(default: _T, meaning: str) -> _T:
+    declared: _T = field(default=default, metadata={"meaning": meaning})
+    return declared
+
+
+@dataclass(frozen=True, slots=True)
+class VM:
+    """A row of `vms`."""
+
+    name: str = _v("", "name of the VM")
+    id: str = _v("", "its id at the source provider")
+    step: str = _v("", "pipeline step that failed, such as ImageConversion")
+    failed_at: str = _v("", "time with zone")
+    was: str = _v("", "power state of the source before: On, Off or empty")
+    now: str = _v("", "power state of the source now: on, off or empty")
+    guest: str = _v("", "guest system")
+    progress: str = _v("", "how far the failed step was")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """An item of `logs`."""
+
+    caption: str = _v("", "VM, container and place in the log")
+    lines: tuple[str, ...] = _v((), "decisive lines, redacted and cut")
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """An item of `do_now`."""
+
+    text: str = _v("", "what to do; print it with `| codes`")
+    command: str = _v("", "a command that does or prepares it, or empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An item of `commands`."""
+
+    caption: str = _v("", "what for")
+    command: str = _v("", "one command, complete")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An item of `labels`."""
+
+    name: str = _v("", "label name")
+    value: str = _v("", "label value")
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """An item of `told`."""
+
+    name: str = _v("", "receiver and kind, such as payments/slack")
+    url: str = _v("", "link to the message, incident or ticket there, or empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All variables. An empty string, 0 and an empty list mean "not known" or "none"; nothing is ever undefined."""
+
+    kind: str = _v("", "kind of the destination: slack, pagerduty, jira, …")
+    content: str = _v("full", "full; summary (no log lines, no addresses); minimal (state, counts, link)")
+    ticket: bool = _v(False, "the destination is a ticket: no times that age, no note of a quiet change, nobody told")
+    message: str = _v("", "folder of the message that is shown, such as firing or fixed")
+    severity: str = _v("", "severity label of the story")
+    is_plan: bool = _v(True, "the story is about a migration plan")
+    name: str = _v("", "name of the plan; for other alerts the alert's name")
+    headline: str = _v("", "other alerts: the alert's summary, else its description, else its name")
+    description: str = _v("", "other alerts: description, if it is not the headline")
+    labels: tuple[Pair, ...] = _v((), "other alerts: labels that say more than name, severity and place")
+    namespace: str = _v("", "where it matters: target namespace, else owner namespace, else the plan's own")
+    plan_namespace: str = _v("", "namespace of the Plan object")
+    cluster: str = _v("", "cluster the alert came from")
+    where: str = _v("", 'namespace and cluster, such as "payments-prod on ocp-prod-2", or "namespace unknown"')
+    facts: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata={"meaning": "what routes can match besides labels; print one with `facts.get('plan_label_wave', '')`"},
+    )
+    details: tuple[str, ...] = _v((), "small print under the headline: where, when, which run")
+    reading: bool = _v(False, "evidence is still being read")
+    stale: bool = _v(False, "the evidence is of an earlier run than the present one")
+    impact: str = _v("unknown", "down, at_risk, none or unknown")
+    impact_words: str = _v("", '"VM down", "2 VMs down", "VMs at risk", "No VM down", "Impact not known"')
+    impact_text: str = _v("", "who is down since when and what is safe, in a sentence or two; print it with `| codes`")
+    down: tuple[str, ...] = _v((), "names of VMs that were on, failed, and run nowhere as far as is known")
+    down_names: str = _v("", 'the same in words, such as "a, b and 3 more"')
+    failed: int = _v(0, "VMs that failed")
+    total: int = _v(0, "VMs of the plan's run; 0 where not known")
+    done: int = _v(0, "VMs that are migrated")
+    running: int = _v(0, "VMs that are still migrating")
+    waiting: int = _v(0, "VMs that have not begun")
+    canceled: int = _v(0, "VMs that were canceled")
+    failed_of: str = _v("", '"3 of 20 VMs failed", with "so far" while others run')
+    others: str = _v("", 'how the other VMs stand, such as "17 done" or "14 running, 3 done"')
+    step: str = _v("", "failed step or steps; before evidence the alert's phase")
+    vms: tuple[VM, ...] = _v((), "failed VMs, at most 10 (tickets: 40)")
+    more_vms: int = _v(0, "failed VMs that are not in `vms`")
+    reasons: tuple[str, ...] = _v((), "what the plan itself says about the failure, at most 3")
+    cause: str = _v("", "known cause in one sentence; empty where not recognised. Print it with `| codes`")
+    cause_id: str = _v("", "id of the cause, such as guest-bitlocker")
+    cause_short: str = _v("", "the cause in two or three words, for headlines")
+    certainty: str = _v("", 'such as "3 of 3 logs"')
+    owner: str = _v("", "who owns that cause")
+    do_now: tuple[Do, ...] = _v((), "what to do, in order, safe first")
+    commands: tuple[Command, ...] = _v((), "commands to copy")
+    logs: tuple[Log, ...] = _v((), "log excerpts, at most 12 lines in all (tickets: 40)")
+    unknown: tuple[str, ...] = _v((), "what could not be learnt, why, and the cure")
+    hidden: int = _v(0, "values that redaction hid")
+    run_number: int = _v(0, "which run of the plan, from 1; 0 where not known")
+    rerun: bool = _v(False, "the plan was run again during this story")
+    started: str = _v("", "when the run started")
+    closed: str = _v("", "when the story ended")
+    took: str = _v("", "from first failure to end, such as 7 h 22 min")
+    alert_gone: bool = _v(False, "no alert fires any more, but nothing is fixed (never for tickets)")
+    note: str = _v("", "what is odd about the present state (never for tickets)")
+    why: str = _v("", "why the story ended as it did, in a sentence")
+    continued_in: str = _v("", "URL or id of the story that goes on instead of this one")
+    previous: str = _v("", "URL or id of the older story of the same subject")
+    late: str = _v("", "how late this message is because the destination or we were away (never for tickets)")
+    fallback_for: str = _v("", "destination this one stands in for, and why")
+    told: tuple[Teller, ...] = _v((), "who is told, this destination included (never for tickets)")
+    not_told: tuple[str, ...] = _v((), "destinations that refuse (never for tickets)")
+    because: str = _v("", "why this destination is told, with route and place (never for tickets)")
+    url: str = _v("", "page of the story; empty without web.external_url")
+    text: str = _v("", "entries: what happened, in a sentence")
+    at: str = _v("", "entries: when")
+    earlier: tuple[str, ...] = _v((), "entries: what happened before and was not sent on its own, oldest first")
+
+
+PARTS: Mapping[str, type[Any]] = {
+    "vms": VM,
+    "logs": Log,
+    "do_now": Do,
+    "commands": Command,
+    "labels": Pair,
+    "told": Teller,
+}
+"""Variables whose items have attributes."""
+
+NAMES = frozenset(variable.name for variable in fields(Context))
+"""Everything that a template may name."""
+
+
+def variables(context: Context) -> dict[str, Any]:
+    """Return the context as a template sees it."""
+    return {name: getattr(context, name) for name in NAMES}
+
+
+def declared() -> tuple[tuple[str, str, str], ...]:
+    """Return (name, type, meaning) of every variable; attributes of list items as `vms[].name`."""
+    rows: list[tuple[str, str, str]] = []
+    for variable in fields(Context):
+        rows.append((variable.name, _type(variable.type), variable.metadata["meaning"]))
+        if variable.name in PARTS:
+            rows += [
+                (f"{variable.name}[].{part.name}", _type(part.type), part.metadata["meaning"])
+                for part in fields(PARTS[variable.name])
+            ]
+    return tuple(rows)
+
+
+def _type(annotation: Any) -> str:
+    text = str(annotation)
+    if text.startswith("tuple["):
+        return "list of text" if text == "tuple[str, ...]" else "list"
+    return {"str": "text", "int": "number", "bool": "yes/no"}.get(text, "mapping")

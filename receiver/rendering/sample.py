@@ -1,0 +1,80 @@
+"""Contexts to try templates with when they are loaded: everything known, and nothing known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from receiver.rendering.context import VM, Command, Context, Do, Log, Pair, Teller
+
+
+def samples() -> tuple[Context, ...]:
+    """Return contexts that between them have every variable filled and every variable empty."""
+    full = Context(
+        kind="slack",
+        message="firing",
+        severity="critical",
+        name="pay-w17-03",
+        headline="Node worker-3 runs no virtual machines",
+        description="virt-handler has not reported.",
+        labels=(Pair("node", "worker-3"),),
+        namespace="payments-prod",
+        plan_namespace="mig-payments",
+        cluster="ocp-prod-2",
+        where="payments-prod on ocp-prod-2",
+        facts={"plan_label_wave": "17"},
+        details=("failed 22:19 UTC", "run 2"),
+        reading=True,
+        stale=True,
+        impact="down",
+        impact_words="2 VMs down",
+        impact_text="pay-win-app04 is off since 22:06 UTC.",
+        down=("pay-win-app04", "pay-win-app05"),
+        down_names="pay-win-app04 and pay-win-app05",
+        failed=3,
+        total=20,
+        done=14,
+        running=1,
+        waiting=1,
+        canceled=1,
+        failed_of="3 of 20 VMs failed",
+        others="14 done",
+        step="ImageConversion",
+        vms=(VM("pay-win-app04", "vm-2214", "ImageConversion", "22:19 UTC", "On", "off", "Windows", "0 of 1"),),
+        more_vms=2,
+        reasons=("Guest conversion failed.",),
+        cause="The system disk is encrypted",
+        cause_id="guest-bitlocker",
+        cause_short="bitlocker",
+        certainty="3 of 3 logs",
+        owner="Windows guest team",
+        do_now=(Do("Power on both.", "oc get vm"),),
+        commands=(Command("Run again", "oc create -f -"),),
+        logs=(Log("pay-win-app04 · virt-v2v", ("virt-v2v: error",)),),
+        unknown=("logs: forbidden",),
+        hidden=4,
+        run_number=2,
+        rerun=True,
+        started="22:00 UTC",
+        closed="05:41 UTC",
+        took="7 h 22 min",
+        alert_gone=True,
+        note="alert gone, plan still failed",
+        why="The plan succeeded.",
+        continued_in="https://mtv.example.com/stories/1",
+        previous="https://mtv.example.com/stories/0",
+        late="43 min",
+        fallback_for="payments/slack could not be told: channel_not_found",
+        told=(Teller("payments/slack", "https://chat.example.com/1"),),
+        not_told=("payments/jira",),
+        because="target namespace payments-prod matches payments-* (routes.yaml:41)",
+        url="https://mtv.example.com/stories/2",
+        text="The plan failed again.",
+        at="22:19 UTC",
+        earlier=("The alert is gone.",),
+    )
+    return (
+        full,
+        Context(),
+        replace(full, kind="jira", ticket=True, impact="none", cause="", reading=False),
+        replace(full, is_plan=False, content="minimal"),
+    )

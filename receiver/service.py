@@ -1,0 +1,190 @@
+"""The running service: opens the store, starts the workers, and knows whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import structlog
+
+from receiver import build
+from receiver.alertmanagers import Alertmanagers
+from receiver.clock import Clock
+from receiver.config.model import Config
+from receiver.deliver import Deliverer
+from receiver.enrichers.redact import Redactor
+from receiver.follow import Follower
+from receiver.gather import Gatherer
+from receiver.identify import Identifier
+from receiver.inbox import InboxWorker
+from receiver.metrics import Metrics
+from receiver.record import Recorded, Recorder
+from receiver.store import figures, inbox
+from receiver.store.engine import Store
+from receiver.store.upgrade import FileLock, LockedError, upgrade
+from receiver.telling import Teller
+
+log = structlog.get_logger(__name__)
+
+LOCK_AGAIN_S = 0.5
+DRAIN_S = 8.0
+"""How long a stop waits for what is being sent."""
+FIGURES_EVERY_S = 5.0
+READY_TIMEOUT_S = 3.0
+
+
+class Service:
+    """One configuration at work on one database."""
+
+    def __init__(
+        self, config: Config, url: str, clock: Clock, metrics: Metrics, on_fatal: Callable[[str], None]
+    ) -> None:
+        """`on_fatal` is told when a worker died: the process must end then."""
+        self.config = config
+        self.metrics = metrics
+        self.clock = clock
+        self.store: Store | None = None
+        self._url = url
+        self._on_fatal = on_fatal
+        self._owner = secrets.token_hex(8)
+        self._stopping = asyncio.Event()
+        self._inbox: InboxWorker | None = None
+        self.why_not_ready = "starting"
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run beside the web server; leaving finishes or keeps what is being sent."""
+        task = asyncio.create_task(self._guarded(), name="service")
+        try:
+            yield
+        finally:
+            self.why_not_ready = "stopping"
+            self._stopping.set()
+            await task
+
+    def accepted(self) -> None:
+        """Say that the inbox has something new."""
+        if self._inbox is not None:
+            self._inbox.wake()
+
+    async def ready(self) -> str:
+        """Return the empty string when the store takes writes and the workers live, else what is wrong."""
+        store = self.store
+        if self.why_not_ready or store is None:
+            return self.why_not_ready or "starting"
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await store.write(inbox.beat)
+        except Exception as error:  # anything here means the same: do not send us alerts now
+            return f"the store cannot be written: {type(error).__name__}"
+        return ""
+
+    async def _guarded(self) -> None:
+        try:
+            await self._run()
+        except Exception as error:
+            causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+            text = "; ".join(f"{type(one).__name__}: {one}" for one in causes)
+            self.why_not_ready = f"a worker died: {text}"
+            log.critical("service.died", error=text, exc_info=error)
+            self._on_fatal(text)
+
+    async def _run(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            if not await self._lock(stack):
+                return
+            self.why_not_ready = "the database is being migrated"
+            await asyncio.to_thread(upgrade, self._url)
+            store = await stack.enter_async_context(Store.open(self._url))
+            await self._work(store, stack)
+
+    async def _lock(self, stack: contextlib.AsyncExitStack) -> bool:
+        """Wait until no other process serves this SQLite file; False when we are stopped first."""
+        if not self._url.startswith("sqlite"):
+            return True
+        lock = FileLock(Path(self._url.partition(":///")[2]))
+        while not self._stopping.is_set():
+            try:
+                lock.acquire()
+            except LockedError as error:
+                if self.why_not_ready == "starting":
+                    log.warning("service.waits", why=str(error))
+                self.why_not_ready = f"waits: {error}"
+                await self._pause(LOCK_AGAIN_S)
+            else:
+                stack.callback(lock.release)
+                return True
+        return False
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    async def _work(self, store: Store, stack: contextlib.AsyncExitStack) -> None:
+        config, metrics = self.config, self.metrics
+        words = build.renderer(config, lambda _: metrics.templates_broken.inc())
+        destinations = await stack.enter_async_context(build.destinations(config, words))
+        clusters = build.clusters(config)
+        for cluster in clusters.values():
+            stack.push_async_callback(cluster.aclose)
+        alertmanagers = Alertmanagers(config.alertmanagers)
+        stack.push_async_callback(alertmanagers.aclose)
+        redactor = Redactor(config.redaction_patterns)
+        identifier = Identifier(config, clusters, self.clock, redactor.text)
+        stack.push_async_callback(identifier.aclose)
+        teller = Teller(config, {key: one.sender for key, one in destinations.items()}, _random80)
+        recorder = Recorder(config, teller, _random80)
+        deliverer = Deliverer(
+            store, config, destinations, teller, self.clock, metrics, jitter=random.random, owner=self._owner
+        )
+
+        def changed(recorded: Recorded | None = None) -> None:
+            deliverer.wake()
+            gatherer.wake()
+
+        gatherer = Gatherer(store, config, clusters, recorder, redactor, self.clock, metrics, on_change=deliverer.wake)
+        follower = Follower(store, config, clusters, identifier, recorder, metrics, on_change=changed)
+        self._inbox = InboxWorker(
+            store, config, identifier, recorder, alertmanagers, redactor, self.clock, metrics,
+            owner=self._owner, on_change=changed,
+        )  # fmt: skip
+        tasks = [
+            asyncio.create_task(self._inbox.run(), name="inbox"),
+            asyncio.create_task(gatherer.run(), name="gather"),
+            asyncio.create_task(follower.run(), name="follow"),
+            asyncio.create_task(deliverer.run(), name="deliver"),
+            asyncio.create_task(self._figures(store), name="figures"),
+            *(asyncio.create_task(follower.watch(one), name=f"watch-{one.name}") for one in clusters.values()),
+        ]
+        self.store = store
+        self.why_not_ready = ""
+        metrics.config_loaded.set(1)
+        log.info("service.ready", config=str(config.path), hash=config.hash, clusters=sorted(clusters))
+        stop = asyncio.create_task(self._stopping.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
+            dead = [task for task in done if task is not stop]
+            if not dead:
+                await deliverer.drain(DRAIN_S)
+        finally:
+            self.store = None
+            for task in (*tasks, stop):
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for task, result in zip(tasks, results, strict=True):
+            if task in dead:
+                raise result if isinstance(result, Exception) else RuntimeError(f"{task.get_name()} ended")
+
+    async def _figures(self, store: Store) -> None:
+        while True:
+            await figures.collect(store, self.metrics)
+            await self.clock.sleep(FIGURES_EVERY_S)
+
+
+def _random80() -> int:
+    return secrets.randbits(80)

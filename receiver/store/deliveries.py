@@ -1,0 +1,317 @@
+"""Deliveries: what each destination should show, what it shows, and the claims that keep two workers apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from receiver.model import Change, DeliveryState, Entry, Keys, Reason
+from receiver.store.codec import KEYS, REASONS, dump, dump_json, load, moment
+from receiver.store.engine import NOW
+from receiver.store.schema import deliveries, delivery_alerts, destinations, entries
+
+LEASE_S = 60.0
+"""How long a claim holds, by the database's clock."""
+
+NEW_ROOT, AUDIBLE_CHANGE, QUIET_CHANGE = 0, 1, 2
+"""Order at a destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A destination that a story is to be told at."""
+
+    id: str
+    receiver: str
+    kind: str
+    destination: str
+    label: str
+    keys: Keys
+    reasons: tuple[Reason, ...]
+    intervals: tuple[Mapping[str, Sequence[str]], ...]
+    wait_s: float
+    """How long the first message waits for evidence."""
+    fallback_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """A delivery as claimed or listed. Times are database seconds."""
+
+    id: str
+    story: str
+    receiver: str
+    kind: str
+    destination: str
+    label: str
+    keys: Keys
+    reasons: tuple[Reason, ...]
+    intervals: str
+    state: DeliveryState
+    firing: bool
+    desired: int
+    delivered: int
+    audible: int
+    root: str | None
+    started: bool
+    plain: bool
+    due: float | None
+    priority: int
+    waiting_since: float | None
+    tries: int
+    fence: int
+    unknown_part: str | None
+    unknown_at: float | None
+    confirm_at: float | None
+    told_at: float | None
+    fallback_for: str
+    fallen_back: bool
+    error: str
+    created: float
+
+
+COLUMNS = tuple(deliveries.c[name] for name in DeliveryRow.__dataclass_fields__)
+
+
+def to_row(row: Row[Any]) -> DeliveryRow:
+    """Decode a row of COLUMNS."""
+    values = dict(row._mapping)
+    values["keys"] = load(KEYS, values["keys"])
+    values["reasons"] = load(REASONS, values["reasons"])
+    values["state"] = DeliveryState(values["state"])
+    return DeliveryRow(**values)
+
+
+async def of_story(conn: AsyncConnection, story: str) -> list[DeliveryRow]:
+    """Return a story's deliveries in the order in which they were made."""
+    rows = await conn.execute(
+        select(*COLUMNS).where(deliveries.c.story == story).order_by(deliveries.c.created, deliveries.c.id)
+    )
+    return [to_row(row) for row in rows]
+
+
+async def one(conn: AsyncConnection, delivery: str) -> DeliveryRow | None:
+    """Return one delivery, or None."""
+    row = (await conn.execute(select(*COLUMNS).where(deliveries.c.id == delivery))).one_or_none()
+    return to_row(row) if row else None
+
+
+async def add(conn: AsyncConnection, story: str, new: NewDelivery, revision: int, now: float) -> None:
+    """Add a delivery that has everything to tell."""
+    await conn.execute(
+        insert(deliveries).values(
+            id=new.id,
+            story=story,
+            receiver=new.receiver,
+            kind=new.kind,
+            destination=new.destination,
+            label=new.label,
+            keys=dump(KEYS, new.keys),
+            reasons=dump(REASONS, new.reasons),
+            intervals=dump_json(new.intervals),
+            state=DeliveryState.PENDING.value,
+            firing=True,
+            desired=revision,
+            audible=revision,
+            due=now + new.wait_s,
+            priority=NEW_ROOT,
+            waiting_since=now,
+            fallback_for=new.fallback_for,
+            created=now,
+        )
+    )
+
+
+async def join(conn: AsyncConnection, delivery: str, fingerprint: str) -> None:
+    """Note that an alert is routed to this delivery."""
+    where = and_(delivery_alerts.c.delivery == delivery, delivery_alerts.c.fingerprint == fingerprint)
+    if (await conn.execute(select(delivery_alerts.c.delivery).where(where))).first() is None:
+        await conn.execute(insert(delivery_alerts).values(delivery=delivery, fingerprint=fingerprint))
+
+
+async def joined(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, set[str]]:
+    """Return the fingerprints routed to each delivery."""
+    found: dict[str, set[str]] = {one: set() for one in ids}
+    rows = await conn.execute(select(delivery_alerts).where(delivery_alerts.c.delivery.in_(ids)))
+    for row in rows:
+        found[row.delivery].add(row.fingerprint)
+    return found
+
+
+async def set_reasons(conn: AsyncConnection, delivery: str, reasons: tuple[Reason, ...], intervals: str) -> None:
+    """Replace why a destination is told."""
+    await conn.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery)
+        .values(reasons=dump(REASONS, reasons), intervals=intervals)
+    )
+
+
+async def set_firing(conn: AsyncConnection, ids: Sequence[str], firing: bool) -> None:
+    """Set whether deliveries fire."""
+    if ids:
+        await conn.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(firing=firing))
+
+
+_ENDED = (DeliveryState.DEAD.value, DeliveryState.SKIPPED.value, DeliveryState.PARKED.value)
+
+
+async def bump(
+    conn: AsyncConnection, story: str, revision: int, now: float, *, audible: bool, ids: Sequence[str] | None = None
+) -> None:
+    """Let deliveries lag behind a new revision. One that already waits for its time keeps it."""
+    where = [deliveries.c.story == story]
+    if ids is not None:
+        where.append(deliveries.c.id.in_(ids))
+    await conn.execute(update(deliveries).where(*where).values(desired=revision))
+    if audible:
+        await conn.execute(update(deliveries).where(*where).values(audible=revision))
+    priority = AUDIBLE_CHANGE if audible else QUIET_CHANGE
+    waits = deliveries.c.due.is_not(None)
+    alive = deliveries.c.state.not_in(_ENDED)
+    await conn.execute(
+        update(deliveries)
+        .where(*where, alive, ~waits)
+        .values(due=now, priority=priority, waiting_since=now, state=DeliveryState.PENDING.value)
+    )
+    await conn.execute(
+        update(deliveries).where(*where, alive, waits, deliveries.c.priority > priority).values(priority=priority)
+    )
+
+
+async def hurry(conn: AsyncConnection, story: str, now: float) -> None:
+    """What waits only for evidence need not wait any longer."""
+    await conn.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.story == story,
+            deliveries.c.root.is_(None),
+            deliveries.c.tries == 0,
+            deliveries.c.state == DeliveryState.PENDING.value,
+            deliveries.c.due > now,
+        )
+        .values(due=now)
+    )
+
+
+async def add_entry(
+    conn: AsyncConnection, delivery: str, key: str, change: Change, text: str, rev: int, now: float
+) -> None:
+    """Add an entry; those not yet sent are folded into it."""
+    if (await conn.execute(select(entries.c.key).where(entries.c.delivery == delivery, entries.c.key == key))).first():
+        return
+    await conn.execute(
+        update(entries).where(entries.c.delivery == delivery, entries.c.state == "pending").values(state="folded")
+    )
+    await conn.execute(
+        insert(entries).values(
+            delivery=delivery, key=key, revision=rev, at=now, change=change.value, text=text, state="pending"
+        )
+    )
+
+
+async def pending_entries(conn: AsyncConnection, delivery: str) -> tuple[Entry, ...]:
+    """Return the entries still to be sent, each with what was folded into it."""
+    rows = (
+        await conn.execute(select(entries).where(entries.c.delivery == delivery).order_by(entries.c.revision))
+    ).all()
+    found: list[Entry] = []
+    folded: list[str] = []
+    for row in rows:
+        if row.state == "folded":
+            folded.append(row.text)
+        elif row.state == "pending":
+            found.append(Entry(row.key, Change(row.change), moment(row.at), row.text, row.revision, tuple(folded)))
+            folded = []
+        else:
+            folded = []
+    return tuple(found)
+
+
+async def move(conn: AsyncConnection, younger: str, older: str) -> None:
+    """Let the older story take over the younger one's destinations that it has not told itself."""
+    told = select(deliveries.c.destination).where(deliveries.c.story == older)
+    taken = [row.destination for row in await conn.execute(told)]
+    await conn.execute(
+        update(deliveries)
+        .where(deliveries.c.story == younger, deliveries.c.destination.not_in(taken))
+        .values(story=older)
+    )
+
+
+# --- claims ---
+
+
+def _claimable() -> Any:
+    return and_(
+        deliveries.c.due.is_not(None),
+        deliveries.c.due <= NOW,
+        or_(deliveries.c.claimed_until.is_(None), deliveries.c.claimed_until < NOW),
+    )
+
+
+async def busy_destinations(conn: AsyncConnection) -> tuple[str, ...]:
+    """Return the destinations that have something to do now and are neither parked nor held back."""
+    rows = await conn.execute(
+        select(deliveries.c.destination)
+        .outerjoin(destinations, destinations.c.identity == deliveries.c.destination)
+        .where(
+            _claimable(),
+            or_(destinations.c.identity.is_(None), destinations.c.parked.is_(False)),
+            or_(destinations.c.hold_until.is_(None), destinations.c.hold_until <= NOW),
+        )
+        .distinct()
+    )
+    return tuple(row.destination for row in rows)
+
+
+async def next_due(conn: AsyncConnection) -> float | None:
+    """Return in how many seconds the next unclaimed delivery is due, or None."""
+    value = (
+        await conn.execute(select(func.min(deliveries.c.due) - NOW).where(deliveries.c.due > NOW))
+    ).scalar_one_or_none()
+    return None if value is None else float(value)
+
+
+async def claim(
+    conn: AsyncConnection, owner: str, destination: str, limit: int, in_hand: Sequence[str] = ()
+) -> list[DeliveryRow]:
+    """Take due deliveries of one destination for LEASE_S seconds: new roots, audible, quiet; oldest first.
+
+    `in_hand` are those that this process still works on, whatever became of their lease.
+    """
+    chosen = (
+        select(deliveries.c.id)
+        .where(deliveries.c.destination == destination, _claimable(), deliveries.c.id.not_in(in_hand))
+        .order_by(deliveries.c.priority, deliveries.c.waiting_since, deliveries.c.id)
+        .limit(limit)
+    )
+    rows = await conn.execute(
+        update(deliveries)
+        .where(deliveries.c.id.in_(chosen))
+        .values(owner=owner, claimed_until=NOW + LEASE_S, fence=deliveries.c.fence + 1)
+        .returning(*COLUMNS)
+    )
+    return sorted((to_row(row) for row in rows), key=lambda row: (row.priority, row.waiting_since or 0.0, row.id))
+
+
+async def release(conn: AsyncConnection, row: DeliveryRow, values: Mapping[str, Any]) -> bool:
+    """Give a claim back with what came of it; False when it was no longer ours and nothing was written."""
+    result = await conn.execute(
+        update(deliveries)
+        .where(deliveries.c.id == row.id, deliveries.c.fence == row.fence)
+        .values(owner=None, claimed_until=None, **values)
+    )
+    return result.rowcount == 1
+
+
+async def free_claims(conn: AsyncConnection) -> None:
+    """Free every claim: at start, when the lock says that nobody else works on this database.
+
+    A try that was begun keeps its mark: its outcome is unknown.
+    """
+    await conn.execute(update(deliveries).where(deliveries.c.owner.is_not(None)).values(owner=None, claimed_until=None))

@@ -1,0 +1,163 @@
+"""Parked destinations: who refuses everything, until when they rest, and how they come back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from receiver.model import DeliveryState, StoryState
+from receiver.store.deliveries import one
+from receiver.store.engine import NOW
+from receiver.store.schema import deliveries, destinations, stories
+
+
+async def _put(conn: AsyncConnection, destination: str, values: Mapping[str, Any]) -> None:
+    where = destinations.c.identity == destination
+    if (await conn.execute(update(destinations).where(where).values(**values))).rowcount == 0:
+        await conn.execute(insert(destinations).values(identity=destination, **values))
+
+
+async def park(conn: AsyncConnection, destination: str, reason: str, probe_in_s: float, secret_mark: str) -> None:
+    """Park a destination that refuses everything."""
+    since = (
+        await conn.execute(
+            select(destinations.c.since).where(destinations.c.identity == destination, destinations.c.parked.is_(True))
+        )
+    ).scalar_one_or_none()
+    await _put(
+        conn,
+        destination,
+        {
+            "parked": True,
+            "reason": reason,
+            "since": NOW if since is None else since,
+            "probe_at": NOW + probe_in_s,
+            "secret_mark": secret_mark,
+        },
+    )
+    await mark(conn)
+
+
+async def mark(conn: AsyncConnection) -> None:
+    """Let everything that waits for a parked destination say so."""
+    parked_now = select(destinations.c.identity).where(destinations.c.parked.is_(True))
+    await conn.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.destination.in_(parked_now),
+            deliveries.c.due.is_not(None),
+            deliveries.c.state != DeliveryState.PARKED.value,
+        )
+        .values(state=DeliveryState.PARKED.value)
+    )
+
+
+async def hold(conn: AsyncConnection, destination: str, seconds: float) -> None:
+    """Leave a destination alone that asked for it (429)."""
+    await _put(conn, destination, {"hold_until": NOW + seconds})
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A parked destination."""
+
+    identity: str
+    reason: str
+    since: float
+    probe_due: bool
+    secret_mark: str
+
+
+async def parked(conn: AsyncConnection) -> tuple[Parked, ...]:
+    """Return all parked destinations."""
+    rows = await conn.execute(
+        select(destinations, (destinations.c.probe_at <= NOW).label("probe_due")).where(destinations.c.parked.is_(True))
+    )
+    return tuple(Parked(row.identity, row.reason, row.since, bool(row.probe_due), row.secret_mark) for row in rows)
+
+
+async def probed(conn: AsyncConnection, destination: str, again_in_s: float) -> None:
+    """Set the time of the next probe."""
+    await conn.execute(
+        update(destinations).where(destinations.c.identity == destination).values(probe_at=NOW + again_in_s)
+    )
+
+
+async def unpark(conn: AsyncConnection, destination: str) -> None:
+    """Free a destination: open stories are told in their current form, closed ones that it never showed are skipped."""
+    open_stories = select(stories.c.id).where(stories.c.state != StoryState.RESOLVED.value)
+    await conn.execute(
+        update(destinations)
+        .where(destinations.c.identity == destination)
+        .values(parked=False, reason="", probe_at=None)
+    )
+    waiting = and_(deliveries.c.destination == destination, deliveries.c.state == DeliveryState.PARKED.value)
+    await conn.execute(
+        update(deliveries)
+        .where(waiting, deliveries.c.started.is_(False), deliveries.c.story.not_in(open_stories))
+        .values(state=DeliveryState.SKIPPED.value, due=None)
+    )
+    await conn.execute(
+        update(deliveries).where(waiting).values(state=DeliveryState.PENDING.value, due=NOW, tries=0, error="")
+    )
+
+
+async def retry(conn: AsyncConnection, delivery: str) -> bool:
+    """Let a dead, parked or waiting delivery be tried now; False when there is none of that id."""
+    row = await one(conn, delivery)
+    if row is None:
+        return False
+    await conn.execute(update(destinations).where(destinations.c.identity == row.destination).values(probe_at=NOW))
+    await conn.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery)
+        .values(state=DeliveryState.PENDING.value, due=NOW, tries=0, error="", plain=False)
+    )
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A delivery whose story somebody else has to be told."""
+
+    id: str
+    story: str
+    why: str
+
+
+async def in_need_of_fallback(conn: AsyncConnection, fallback_after_s: float) -> tuple[Waiting, ...]:
+    """Return deliveries of parked destinations, and roots and audible changes that have waited too long."""
+    rows = await conn.execute(
+        select(deliveries.c.id, deliveries.c.story, deliveries.c.error, destinations.c.parked, destinations.c.reason)
+        .outerjoin(destinations, destinations.c.identity == deliveries.c.destination)
+        .join(stories, stories.c.id == deliveries.c.story)
+        .where(
+            deliveries.c.fallen_back.is_(False),
+            deliveries.c.fallback_for == "",
+            or_(
+                deliveries.c.state == DeliveryState.DEAD.value,
+                and_(
+                    deliveries.c.due.is_not(None),
+                    deliveries.c.state != DeliveryState.MUTED.value,
+                    or_(deliveries.c.started.is_(True), stories.c.state != StoryState.RESOLVED.value),
+                    or_(
+                        destinations.c.parked.is_(True),
+                        and_(deliveries.c.priority < 2, deliveries.c.waiting_since < NOW - fallback_after_s),
+                    ),
+                ),
+            ),
+        )
+        .limit(200)
+    )
+    return tuple(
+        Waiting(row.id, row.story, row.reason if row.parked else row.error or "waits without an answer") for row in rows
+    )
+
+
+async def fell_back(conn: AsyncConnection, delivery: str) -> None:
+    """Note that the fallback knows."""
+    await conn.execute(update(deliveries).where(deliveries.c.id == delivery).values(fallen_back=True))

@@ -1,0 +1,215 @@
+"""The tables. Times are seconds since 1970 by the database's clock; JSON is text.
+
+inbox ──► alerts ──► stories ──► revisions
+             │          │
+     delivery_alerts ► deliveries ──► entries
+                        │  └────────► attempts
+                    destinations
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("received_at", Float, nullable=False),
+    Column("source", Text, nullable=False, server_default=""),
+    Column("kind", Text, nullable=False, server_default="alert"),  # alert | raw (a body that our own code broke on)
+    Column("payload", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="new"),  # new | done | poison
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("error", Text, nullable=False, server_default=""),
+    Column("owner", Text),
+    Column("claimed_until", Float),
+    Column("done_at", Float),
+    Index("inbox_new", "seq", sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'")),
+    Index("inbox_done", "done_at"),
+    sqlite_autoincrement=True,
+)
+
+stories = Table(
+    "stories",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("alias", Text, nullable=False, server_default=""),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text),
+    Column("revision", Integer, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("opened", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("closed", Float),
+    Column("identity", Text),
+    Column("evidence", Text),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("run", Text, nullable=False, server_default=""),
+    Column("plan_phase", Text, nullable=False, server_default=""),
+    Column("reruns", Integer, nullable=False, server_default="0"),
+    Column("reopens", Integer, nullable=False, server_default="0"),
+    Column("previous", Text, nullable=False, server_default=""),
+    Column("continued_in", Text, nullable=False, server_default=""),
+    Column("close_at", Float),
+    Column("identify_due", Float),
+    Column("gather_due", Float),
+    Column("gather_tries", Integer, nullable=False, server_default="0"),
+    Column("test", Boolean, nullable=False, server_default=text("false")),
+    Index(
+        "stories_open_subject",
+        "subject",
+        unique=True,
+        sqlite_where=text("state <> 'resolved'"),
+        postgresql_where=text("state <> 'resolved'"),
+    ),
+    Index("stories_subject", "subject", "opened"),
+    Index("stories_alias", "alias"),
+    Index("stories_state", "state", "opened"),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("story", Text, ForeignKey("stories.id", ondelete="CASCADE"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("change", Text, nullable=False),
+    Column("key", Text, nullable=False, server_default=""),
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("story", "revision"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("story", Text, ForeignKey("stories.id", ondelete="CASCADE"), nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("source", Text, nullable=False, server_default=""),
+    Column("role", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("starts_at", Float, nullable=False),
+    Column("ends_at", Float),
+    Column("changed_at", Float, nullable=False),  # when `status` last changed, database time
+    Column("payload", Text, nullable=False),
+    PrimaryKeyConstraint("story", "fingerprint"),
+    Index("alerts_fingerprint", "fingerprint", "seq"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("story", Text, ForeignKey("stories.id", ondelete="CASCADE"), nullable=False),
+    Column("receiver", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("keys", Text, nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("intervals", Text, nullable=False, server_default="[]"),
+    Column("state", Text, nullable=False),
+    Column("firing", Boolean, nullable=False),
+    Column("desired", Integer, nullable=False),
+    Column("delivered", Integer, nullable=False, server_default="0"),
+    Column("audible", Integer, nullable=False),  # the latest revision that people should notice
+    Column("root", Text),  # receipt
+    Column("started", Boolean, nullable=False, server_default=text("false")),  # a create was begun
+    Column("plain", Boolean, nullable=False, server_default=text("false")),
+    Column("due", Float),  # look at it then; NULL: nothing to do
+    Column("priority", Integer, nullable=False, server_default="0"),  # 0 new root, 1 audible, 2 quiet
+    Column("waiting_since", Float),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("owner", Text),
+    Column("claimed_until", Float),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("unknown_part", Text),  # a try of this part was begun and has no known answer
+    Column("unknown_at", Float),
+    Column("confirm_at", Float),
+    Column("told_at", Float),  # when people were last noticeably told here
+    Column("fallback_for", Text, nullable=False, server_default=""),
+    Column("fallen_back", Boolean, nullable=False, server_default=text("false")),
+    Column("error", Text, nullable=False, server_default=""),
+    Column("created", Float, nullable=False),
+    Index("deliveries_story_destination", "story", "destination", unique=True),
+    Index(
+        "deliveries_due",
+        "destination",
+        "priority",
+        "due",
+        sqlite_where=text("due IS NOT NULL"),
+        postgresql_where=text("due IS NOT NULL"),
+    ),
+)
+
+delivery_alerts = Table(
+    "delivery_alerts",
+    metadata,
+    Column("delivery", Text, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    PrimaryKeyConstraint("delivery", "fingerprint"),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("delivery", Text, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("change", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("state", Text, nullable=False),  # pending | delivered | folded | skipped
+    Column("receipt", Text),
+    PrimaryKeyConstraint("delivery", "key"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("delivery", Text, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
+    Column("part", Text, nullable=False),
+    Column("op", Text, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("ended", Float),
+    Column("outcome", Text),  # NULL: begun, no answer recorded
+    Column("status", Integer),
+    Column("error", Text, nullable=False, server_default=""),
+    Index("attempts_delivery", "delivery", "id"),
+    sqlite_autoincrement=True,
+)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("parked", Boolean, nullable=False, server_default=text("false")),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("since", Float),
+    Column("probe_at", Float),
+    Column("hold_until", Float),
+    Column("secret_mark", Text, nullable=False, server_default=""),
+)
+
+pulse = Table("pulse", metadata, Column("id", Integer, primary_key=True), Column("at", Float, nullable=False))
+"""One row that readiness writes: a store that cannot be written is not ready."""

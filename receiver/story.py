@@ -1,0 +1,130 @@
+"""What becomes of a story: pure rules, one table. The transactions that act on them are in `receiver.store.stories`.
+
+While an alert fires the story is open. When none does, the Plan decides: resolved is not fixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.model import Change, Outcome, PlanPhase, PlanState, StoryState
+
+_SEVERITIES = {"critical": 4, "error": 3, "high": 3, "warning": 2, "warn": 2, "info": 1, "none": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that the end of a story depends on."""
+
+    state: StoryState
+    firing: bool
+    """At least one failure alert fires."""
+    plan: PlanState
+    succeeded: bool = False
+    """A MigrationSucceeded fires that started after the newest failure."""
+    run: str = ""
+    """The run (Migration UID) whose failure this story is about, where known."""
+    seen: PlanPhase | None = None
+    """The Plan's phase when the story was last judged."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a story should be now. `change` None: nothing to tell."""
+
+    state: StoryState
+    change: Change | None = None
+    text: str = ""
+    note: str = ""
+    close_as: Outcome | None = None
+    """Close with this outcome: at once where `delayed` is false, else if nothing changes for `resolve_delay`."""
+    delayed: bool = False
+
+
+def judge(now: Standing) -> Judgement:
+    """Apply the table of endings."""
+    if now.state is StoryState.RESOLVED:
+        return Judgement(now.state)
+    if now.succeeded:
+        return _close(Outcome.FIXED, "the plan succeeded")
+    if now.state is StoryState.RERUNNING:
+        return _judge_rerun(now)
+    if now.plan.phase is PlanPhase.EXECUTING and (not now.firing or now.seen is PlanPhase.FAILED):
+        return Judgement(StoryState.RERUNNING, Change.RERUN, "a new run started; the failure is not fixed yet")
+    if now.firing:
+        if now.note:
+            return Judgement(StoryState.FIRING, Change.ALERTS, "the alert fires again")
+        return Judgement(StoryState.FIRING)
+    return _judge_quiet(now)
+
+
+def _judge_rerun(now: Standing) -> Judgement:
+    match now.plan.phase:
+        case PlanPhase.FAILED:
+            return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "the plan failed again")
+        case PlanPhase.EXECUTING:
+            return Judgement(StoryState.RERUNNING)
+        case PlanPhase.UNREADABLE | PlanPhase.NO_PLAN if now.firing:
+            return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "the alert fires again")
+        case PlanPhase.UNREADABLE:
+            return Judgement(StoryState.RERUNNING)  # a run that nobody can see is not an end
+        case _:
+            return _judge_quiet(now)
+
+
+def _judge_quiet(now: Standing) -> Judgement:
+    """No alert fires (or a re-run ended): the Plan decides."""
+    match now.plan.phase:
+        case PlanPhase.SUCCEEDED:
+            return _close(Outcome.FIXED, "the plan succeeded")
+        case PlanPhase.FAILED:
+            if now.run and now.plan.run and now.run != now.plan.run:
+                return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "the plan failed again")
+            note = "alert gone, plan still failed"
+            return Judgement(StoryState.FIRING, None if now.note == note else Change.ALERT_GONE, note, note)
+        case PlanPhase.CANCELED:
+            return _close(Outcome.CANCELED, "the plan was canceled", delayed=True)
+        case PlanPhase.GONE:
+            return _close(Outcome.DELETED, "the plan was deleted", delayed=True)
+        case PlanPhase.READY:
+            return _close(Outcome.CLEARED, "the alert is gone and the plan is no longer failed", delayed=True)
+        case PlanPhase.UNREADABLE:
+            why = now.plan.why or "the plan cannot be read"
+            return _close(
+                Outcome.CLEARED, f"the alert is gone; what became of the plan is not known: {why}", delayed=True
+            )
+        case PlanPhase.NO_PLAN:
+            why = f"; the plan was not looked up: {now.plan.why}" if now.plan.why else ""
+            return _close(Outcome.CLEARED, f"the alert is gone{why}", delayed=True)
+        case PlanPhase.EXECUTING:
+            return Judgement(StoryState.RERUNNING)
+
+
+def _close(outcome: Outcome, text: str, *, delayed: bool = False) -> Judgement:
+    return Judgement(StoryState.RESOLVED, Change.RESOLVED, text, close_as=outcome, delayed=delayed)
+
+
+def severer(one: str, other: str) -> str:
+    """Return the more severe of two `severity` labels; unknown words count as warning."""
+    return one if _SEVERITIES.get(one.lower(), 2) >= _SEVERITIES.get(other.lower(), 2) else other
+
+
+def is_worse(new: str, old: str) -> bool:
+    """Is severity `new` above `old`?"""
+    return _SEVERITIES.get(new.lower(), 2) > _SEVERITIES.get(old.lower(), 2)
+
+
+def entry_key(change: Change, reruns: int, reopens: int) -> str:
+    """Return the key of the entry that a change adds; repeated changes are numbered."""
+    match change:
+        case Change.RERUN:
+            return f"rerun-{reruns}"
+        case Change.FAILED_AGAIN:
+            return f"failed-again-{reruns}"
+        case Change.REOPENED:
+            return f"reopened-{reopens}"
+        case Change.RESOLVED:
+            return f"resolved-{reopens}" if reopens else "resolved"
+        case _:
+            return change.value

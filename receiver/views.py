@@ -1,0 +1,99 @@
+"""The public JSON form of stories and deliveries, the same over HTTP and from the commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from receiver.model import DeliveryState, Story
+from receiver.store.attempts import Attempt
+from receiver.store.codec import moment_or_none
+from receiver.store.deliveries import DeliveryRow
+
+
+def iso(value: datetime | None) -> str | None:
+    """Return RFC 3339 in UTC, or None."""
+    return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def story_json(story: Story, deliveries: Sequence[str]) -> dict[str, Any]:
+    """Return a story; `deliveries` are the ids of what shows it."""
+    evidence = story.evidence
+    labels = story.alerts[0].alert.labels if story.alerts else {}
+    return {
+        "id": story.id,
+        "subject": story.subject,
+        "state": story.state.value,
+        "outcome": story.outcome.value if story.outcome else None,
+        "impact": story.impact.value,
+        "severity": story.severity,
+        "title": story.title,
+        "labels": dict(labels),
+        "facts": dict(story.identity.facts) if story.identity else {},
+        "missing": [
+            *(story.identity.missing if story.identity else ()),
+            *(f"{one.what}: {one.why}" for one in (evidence.missing if evidence else ())),
+        ],
+        "cause": evidence.cause.id if evidence and evidence.cause else None,
+        "note": story.note,
+        "revision": story.revision,
+        "alerts": [
+            {
+                "fingerprint": one.alert.fingerprint,
+                "status": one.alert.status.value,
+                "startsAt": iso(one.alert.starts_at),
+                "endsAt": iso(one.alert.ends_at),
+                "labels": dict(one.alert.labels),
+            }
+            for one in story.alerts
+        ],
+        "timeline": [
+            {"revision": one.revision, "at": iso(one.at), "change": one.change.value, "text": one.text}
+            for one in story.timeline
+        ],
+        "opened": iso(story.opened),
+        "updated": iso(story.updated),
+        "closed": iso(story.closed),
+        "previous": story.previous or None,
+        "continued_in": story.continued_in or None,
+        "deliveries": list(deliveries),
+    }
+
+
+def delivery_json(row: DeliveryRow, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """Return a delivery with its attempts."""
+    return {
+        "id": row.id,
+        "story": row.story,
+        "receiver": row.receiver,
+        "kind": row.kind,
+        "destination": row.destination,
+        "reasons": [f"{one.text} ({one.route})" if one.route else one.text for one in row.reasons],
+        "state": _state(row),
+        "firing": row.firing,
+        "desired": row.desired,
+        "delivered": row.delivered,
+        "receipt": json.loads(row.root) if row.root else None,
+        "error": row.error,
+        "fallback_for": row.fallback_for or None,
+        "attempts": [
+            {
+                "part": one.part,
+                "op": one.op,
+                "started": iso(moment_or_none(one.started)),
+                "ended": iso(moment_or_none(one.ended)),
+                "outcome": one.outcome or "unknown",
+                "status": one.status,
+                "error": one.error,
+            }
+            for one in attempts
+        ],
+    }
+
+
+def _state(row: DeliveryRow) -> str:
+    if row.state is DeliveryState.DELIVERED and row.desired > row.delivered and row.due is not None:
+        return DeliveryState.PENDING.value
+    return row.state.value

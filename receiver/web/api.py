@@ -1,0 +1,136 @@
+"""JSON under `/api/v1/`: stories and deliveries, with keyset pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from receiver.config.model import Config, SecretError
+from receiver.ingest import is_allowed
+from receiver.store import attempts, deliveries, ledger, stories
+from receiver.store.engine import Store
+from receiver.views import delivery_json, story_json
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+Handler = Callable[[Request, Store], Awaitable[Response]]
+
+
+class Shown(Protocol):
+    """What is shown: `receiver.service.Service`."""
+
+    config: Config
+    store: Store | None
+
+
+class BadQueryError(ValueError):
+    """A query parameter that makes no sense; the message says which."""
+
+
+class Api:
+    """`/api/v1/stories` and `/api/v1/deliveries`."""
+
+    def __init__(self, service: Shown) -> None:
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        """Return the addresses."""
+        return [
+            Route("/api/v1/stories", self._guard(_stories)),
+            Route("/api/v1/stories/{id}", self._guard(_story)),
+            Route("/api/v1/deliveries", self._guard(_deliveries)),
+            Route("/api/v1/deliveries/{id}", self._guard(_delivery)),
+        ]
+
+    def _guard(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            try:
+                if not is_allowed(request.headers.get("authorization", ""), self._service.config.web.page_auth):
+                    return _error(401, "not signed in: use what web.page_auth names")
+            except SecretError:
+                return _error(503, "the secret that guards this address cannot be read; see the log")
+            if self._service.store is None:
+                return _error(503, "not ready")
+            try:
+                return await handler(request, self._service.store)
+            except BadQueryError as error:
+                return _error(400, str(error))
+
+        return guarded
+
+
+def _error(status: int, text: str) -> Response:
+    return JSONResponse({"error": text}, status_code=status)
+
+
+async def _stories(request: Request, store: Store) -> Response:
+    limit, cursor = _page(request)
+    state = request.query_params.getlist("state")
+
+    async def read(conn: AsyncConnection) -> tuple[list[dict[str, Any]], str | None]:
+        found = await stories.list_stories(conn, state=state, before=cursor, limit=limit + 1)
+        items = [story_json(one, [row.id for row in await deliveries.of_story(conn, one.id)]) for one in found[:limit]]
+        last = found[limit - 1] if len(found) > limit else None
+        return items, _cursor(last.opened.timestamp(), last.id) if last else None
+
+    items, following = await store.read(read)
+    return JSONResponse({"items": items, "next": following})
+
+
+async def _story(request: Request, store: Store) -> Response:
+    async def read(conn: AsyncConnection) -> dict[str, Any] | None:
+        found = await stories.read_story(conn, request.path_params["id"])
+        return story_json(found, [row.id for row in await deliveries.of_story(conn, found.id)]) if found else None
+
+    item = await store.read(read)
+    return JSONResponse(item) if item else _error(404, "no story has this id")
+
+
+async def _deliveries(request: Request, store: Store) -> Response:
+    limit, cursor = _page(request)
+    story = request.query_params.get("story", "")
+    state = request.query_params.getlist("state")
+
+    async def read(conn: AsyncConnection) -> tuple[list[dict[str, Any]], str | None]:
+        rows = await ledger.list_deliveries(conn, story=story, state=state, before=cursor, limit=limit + 1)
+        items = [delivery_json(row, await attempts.of_delivery(conn, row.id)) for row in rows[:limit]]
+        last = rows[limit - 1] if len(rows) > limit else None
+        return items, _cursor(last.created, last.id) if last else None
+
+    items, following = await store.read(read)
+    return JSONResponse({"items": items, "next": following})
+
+
+async def _delivery(request: Request, store: Store) -> Response:
+    async def read(conn: AsyncConnection) -> dict[str, Any] | None:
+        row = await deliveries.one(conn, request.path_params["id"])
+        return delivery_json(row, await attempts.of_delivery(conn, row.id)) if row else None
+
+    item = await store.read(read)
+    return JSONResponse(item) if item else _error(404, "no delivery has this id")
+
+
+def _page(request: Request) -> tuple[int, tuple[float, str] | None]:
+    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
+        raise BadQueryError(f"limit must be a number from 1 to {MAX_LIMIT}")
+    cursor = request.query_params.get("cursor")
+    if not cursor:
+        return int(text), None
+    try:
+        at, last = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        return int(text), (float(at), str(last))
+    except (binascii.Error, ValueError, TypeError):
+        raise BadQueryError("cursor is none that was given out: take `next` of the page before") from None
+
+
+def _cursor(at: float, last: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([at, last]).encode()).decode()

@@ -1,0 +1,53 @@
+"""Health, readiness and metrics."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from receiver.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Operated(Protocol):
+    """What is operated: `receiver.service.Service`."""
+
+    metrics: Metrics
+
+    async def ready(self) -> str: ...
+
+
+class Operation:
+    """`/-/healthy`, `/-/ready`, `/metrics`, and the answers to what goes wrong."""
+
+    def __init__(self, service: Operated) -> None:
+        self._service = service
+
+    async def healthy(self, _: Request) -> Response:
+        """The process answers; restart it only when this does not."""
+        return PlainTextResponse("OK\n")
+
+    async def ready(self, _: Request) -> Response:
+        """The store takes writes and the workers live."""
+        why = await self._service.ready()
+        return PlainTextResponse(f"not ready: {why}\n", 503) if why else PlainTextResponse("OK\n")
+
+    async def metrics(self, _: Request) -> Response:
+        """Prometheus text format."""
+        return Response(generate_latest(self._service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def not_found(self, request: Request, _: Exception) -> Response:
+        """Say what there is instead."""
+        text = f"nothing is at {request.url.path[:200]}; webhooks go to /webhook"
+        return JSONResponse({"error": text}, status_code=404)
+
+    async def bug(self, request: Request, error: Exception) -> Response:
+        """Our own error: counted and logged, told without detail."""
+        self._service.metrics.bugs.labels("web").inc()
+        log.error("web.bug", path=request.url.path, error=type(error).__name__, exc_info=error)
+        return JSONResponse({"error": "internal error; see the log"}, status_code=500)

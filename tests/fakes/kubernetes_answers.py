@@ -1,0 +1,103 @@
+"""The pieces of the fake API server that keep no state: names, rows, Status bodies, selectors."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.responses import JSONResponse, Response
+
+Obj = dict[str, Any]
+Key = tuple[str, str, str]  # resource, namespace, name
+
+_IRREGULAR = {
+    "StorageClass": "storageclasses",
+    "PriorityClass": "priorityclasses",
+    "CSIStorageCapacity": "csistoragecapacities",
+}
+CLUSTER_SCOPED = {
+    "Namespace", "Node", "PersistentVolume", "StorageClass", "CSIDriver", "PriorityClass", "StorageProfile", "CDI",
+    "VirtualMachineClusterInstancetype", "VirtualMachineClusterPreference", "ManagedCluster",
+}  # fmt: skip
+PATH = re.compile(
+    r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
+    r"(?:/namespaces/(?P<ns>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>log))?"
+)
+PLAN_COLUMNS = ("READY", "EXECUTING", "SUCCEEDED", "FAILED")
+
+
+def resource_of(obj: Obj) -> str:
+    kind, version = obj["kind"], obj["apiVersion"]
+    group = version.rpartition("/")[0]
+    plural = _IRREGULAR.get(kind, kind.lower() + "s")
+    return f"{plural}.{group}" if group else plural
+
+
+class Server(uvicorn.Server):
+    """uvicorn without signal handlers and without waiting for clients that never leave."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.force_exit = True
+        await super().shutdown(sockets)
+
+
+def table_row(obj: Obj, titles: list[str]) -> Obj:
+    held = {condition["type"].upper(): condition["status"] for condition in obj.get("status", {}).get("conditions", ())}
+    age = obj["metadata"].get("creationTimestamp")
+    cells: list[Any] = [
+        obj["metadata"].get("name", "") if t == "Name" else age if t == "AGE" else held.get(t) for t in titles
+    ]
+    partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return {"cells": cells, "object": partial}
+
+
+def event_line(event: Obj) -> bytes:
+    return json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def status_answer(code: int, reason: str, message: str) -> Response:
+    body = {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code,
+    }  # fmt: skip
+    return JSONResponse(body, code)
+
+
+def labels_match(obj: Obj, selector: str) -> bool:
+    labels = obj["metadata"].get("labels") or {}
+    for part in filter(None, re.split(r",(?![^(]*\))", selector)):
+        if found := re.fullmatch(r"\s*(\S+) in \(([^)]*)\)\s*", part):
+            if labels.get(found[1]) not in {value.strip() for value in found[2].split(",")}:
+                return False
+        elif "!=" in part:
+            key, _, value = part.partition("!=")
+            if labels.get(key.strip()) == value.strip():
+                return False
+        elif "=" in part:
+            key, _, value = part.replace("==", "=").partition("=")
+            if labels.get(key.strip()) != value.strip():
+                return False
+        elif (part.strip().lstrip("!") in labels) == part.strip().startswith("!"):
+            return False
+    return True
+
+
+def fields_match(obj: Obj, selector: str) -> bool:
+    for part in filter(None, selector.split(",")):
+        path, _, value = part.replace("==", "=").partition("=")
+        unequal = path.endswith("!")
+        found: Any = obj
+        for key in path.rstrip("!").split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        if (str(found or "") == value) == unequal:
+            return False
+    return True
