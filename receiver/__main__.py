@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
+from receiver.cli import config, db, deliveries, stories
+from receiver.cli.check import check
+from receiver.cli.explain import explain
 from receiver.cli.serve import serve
+from receiver.logs import set_up
 
 app = typer.Typer(
     name="mtv-receiver",
@@ -12,17 +18,20 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 app.command()(serve)
-
-
-@app.callback()
-def _commands() -> None:
-    """Keep `serve` a command of its own while there is only one."""
+app.command()(check)
+app.command()(explain)
+app.add_typer(stories.app, name="stories")
+app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(db.app, name="db")
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; whatever is logged on the way goes to stderr."""
+    set_up(os.environ.get("MTV_RECEIVER_LOG_FORMAT", "text"), "WARNING")
     app()
 
 

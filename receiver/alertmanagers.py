@@ -30,7 +30,7 @@ class Alertmanagers:
         }
 
     async def holds(self, source: str, alert: Alert) -> bool | None:
-        """Return whether any peer still holds this very alert; None when nobody could be asked."""
+        """Return whether any peer still holds this very alert; None when no peer does and not all could be asked."""
         named = [config for config in self._configs if config.name == source]
         configs = named or (list(self._configs) if len(self._configs) == 1 else [])
         urls = [(config, url) for config in configs for url in (config.url, *config.peers)]
@@ -39,7 +39,7 @@ class Alertmanagers:
         answers = await asyncio.gather(*(self._ask(config, url, alert) for config, url in urls))
         if any(answers):
             return True
-        return None if all(answer is None for answer in answers) else False
+        return None if None in answers else False
 
     async def _ask(self, config: AlertmanagerConfig, url: str, alert: Alert) -> bool | None:
         filters = {"filter": [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in _narrow(alert)]}

@@ -86,11 +86,11 @@ class Worker:
         early = self._not_now(row, story, destination.sender)
         if early is not None:
             return await self._release(row, early, End.DONE)
-        had_unknown = row.unknown_part is not None
+        had_unknown, confirming = row.unknown_part is not None, wanted.confirm
         while True:
             step = destination.sender.plan(wanted)
             if step is None:
-                return await self._delivered(row, story, wanted, had_unknown)
+                return await self._delivered(row, story, had_unknown=had_unknown, confirming=confirming)
             if row.unknown_part is not None and row.unknown_part == step.part and step.creates:
                 found = await self._look(row, step, wanted, destination)
                 if isinstance(found, End):
@@ -114,8 +114,8 @@ class Worker:
             return None
         now = await stories.now_of(conn)
         root = json.loads(row.root) if row.root else None
-        if root is None and row.started and manner is Manner.PAGER:
-            root = {}  # a trigger may have landed: it must be resolved with the story
+        if root is None and row.started and manner is not Manner.CHAT:
+            root = {"started": True}  # a create may have landed: it must be closed with the story
         audible = row.audible > row.delivered
         quiet = row.told_at is not None and now - row.told_at <= QUIET_WITHIN_S and not (root or {}).get("quiet")
         waited = now - row.created if root is None else 0.0
@@ -291,7 +291,7 @@ class Worker:
 
     # --- the end ---
 
-    async def _delivered(self, row: DeliveryRow, story: Story, wanted: Wanted, had_unknown: bool) -> End:
+    async def _delivered(self, row: DeliveryRow, story: Story, *, had_unknown: bool, confirming: bool) -> End:
         """Everything that the story was when it was read is shown; a newer revision lets the delivery lag again."""
         confirm_s = self._config.global_.confirm_after_s
 
@@ -308,11 +308,12 @@ class Worker:
             }
             if had_unknown:
                 values["confirm_at"] = NOW + confirm_s
-            elif wanted.confirm:
+            elif confirming:
                 values["confirm_at"] = None
-            confirm_at = None if wanted.confirm else row.confirm_at
+            confirm_at = None if confirming else row.confirm_at
             if not lags and (had_unknown or confirm_at is not None):
                 values["due"] = NOW + confirm_s if had_unknown else confirm_at
+            await attempts.skip_leftovers(conn, row, story.revision)
             return await deliveries.release(conn, row, values)
 
         return End.DONE if await self._store.write(write) else End.LOST

@@ -92,8 +92,13 @@ class Follower:
             await self._catch_up(self._synced.pop())
         for story in await self._due("close_at"):
             await self._judge_again(story)
+        resting: dict[str, float] = {}
         for story in await self._due("identify_due"):
-            await self._identify_again(story)
+            if rests_s := await self._identify_again(story):
+                resting[story] = rests_s
+        if resting:
+            longest_s = max(resting.values())
+            await self._store.write(lambda conn: stories.ask_later(conn, tuple(resting), longest_s))
 
     async def _due(self, timer: str) -> tuple[str, ...]:
         return await self._store.read(lambda conn: stories.due_stories(conn, timer, LIMIT))
@@ -127,11 +132,14 @@ class Follower:
         _, state = await self._identifier.look_up(identity.cluster, identity.uid, identity.namespace, identity.name)
         return state
 
-    async def _identify_again(self, story: str) -> None:
+    async def _identify_again(self, story: str) -> float:
+        """Look a story's Plan up again. Returns for how many seconds its cluster is left alone; 0: it was asked."""
         draft = await self._store.read(lambda conn: stories.load_draft(conn, story, 0.0))
         if draft is None or draft.identity is None or draft.identity.kind != "plan":
-            return
+            return 0.0
         old = draft.identity
+        if rests_s := self._identifier.rests_s(old.cluster):
+            return rests_s
         identity, state = await self._identifier.look_up(old.cluster, old.uid, old.namespace, old.name)
         evidence = evidence_facts(draft.evidence) if draft.evidence else {}
 
@@ -142,6 +150,7 @@ class Follower:
             lambda conn: self._recorder.identified(conn, story, identity, state, route_again, IDENTIFY_AGAIN_S)
         )
         self._on_change()
+        return 0.0
 
     async def _changed(self, story: str, state: PlanState) -> None:
         change = await self._store.write(lambda conn: self._recorder.plan_changed(conn, story, state))

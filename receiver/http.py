@@ -187,11 +187,13 @@ class _Transport(httpx2.AsyncBaseTransport):
         if proxy and bypasses(url.host, url.port, self._no_proxy):
             proxy = ""
         if proxy not in self._open:
+            context = _ssl_context(self._tls)
+            secured = context if proxy.startswith("https:") else None
             self._open[proxy] = httpx2.AsyncHTTPTransport(
-                verify=_ssl_context(self._tls),
+                verify=context,
                 trust_env=False,
                 limits=self._limits,
-                proxy=httpx2.Proxy(proxy, ssl_context=_ssl_context(self._tls)) if proxy else None,
+                proxy=httpx2.Proxy(proxy, ssl_context=secured) if proxy else None,
             )
         return self._open[proxy]
 

@@ -8,9 +8,9 @@ hanging API server costs a storm of alerts one time-out and not one each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from receiver.clock import Clock
 from receiver.config.model import ClusterConfig, Config, SubjectRule
@@ -18,6 +18,8 @@ from receiver.enrichers.facts import facts_of
 from receiver.enrichers.planstate import plan_phase, run_uid
 from receiver.kube import Cluster, ClusterError, PlanRow
 from receiver.model import Alert, Identity, PlanPhase, PlanState
+
+T = TypeVar("T")
 
 FAILED_CLUSTER_REST_S = 10.0
 """No look-ups at a cluster that failed so recently."""
@@ -53,9 +55,9 @@ class Identifier:
         self._redact = redact
         self._clusters = clusters
         self._clock = clock
-        self._failed_at: dict[str, tuple[float, str]] = {}
+        self._failed_at: dict[str, float] = {}
         self._plans: dict[tuple[str, str, str], _Cached] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[tuple[dict[str, Any], ...]]] = {}
+        self._asking: dict[tuple[str, ...], asyncio.Task[Any]] = {}
 
     async def identify(self, alert: Alert) -> Identified:
         """Return the best answer that can be had in time. Never raises for what a cluster does."""
@@ -89,25 +91,32 @@ class Identifier:
                 return await self._look_up(cluster, asked)
         except TimeoutError:
             why = f"cluster {cluster.name} does not answer"
-            self._rest(cluster.name, why)
+            self._rest(cluster.name)
         except ClusterError as error:
             why = error.message
             if error.reason in ("unreachable", "timeout"):
                 why = f"cluster {cluster.name} does not answer"
-                self._rest(cluster.name, why)
+                self._rest(cluster.name)
         row = self._row(cluster, asked)
+        state = PlanState(PlanPhase.UNREADABLE, why=why)
         if row is not None:
             asked = _from_row(asked, row, self._config.global_.shared_namespaces)
+            state = replace(state, phase=_told_by(row)) if cluster.plans().synced else state
         prefix = "plan not read" if asked.owner_namespace else "namespace unknown"
-        return replace(asked, complete=False, missing=(f"{prefix}: {why}",)), PlanState(PlanPhase.UNREADABLE, why=why)
+        return replace(asked, complete=False, missing=(f"{prefix}: {why}",)), state
 
     async def _look_up(self, cluster: Cluster, asked: Identity) -> tuple[Identity, PlanState]:
-        row = self._row(cluster, asked)
-        if row is None and cluster.plans().synced and asked.uid and cluster.plans().was_deleted(asked.uid):
+        row, index = self._row(cluster, asked), cluster.plans()
+        if row is None and index.synced and asked.uid and index.was_deleted(asked.uid):
             return self._absent(cluster, asked)
-        self._check_rest(cluster.name)
+        if self.rests_s(cluster.name):
+            raise ClusterError("unreachable", f"cluster {cluster.name} did not answer a moment ago")
         if row is not None:
             plan = await self.plan(cluster, row.namespace, row.name, row.resource_version)
+            if plan is not None and asked.uid and (plan.get("metadata") or {}).get("uid") != asked.uid:
+                plan = None  # deleted, and another Plan has its name now
+        elif not asked.name and not index.synced:
+            raise ClusterError("bad answer", f"cluster {cluster.name} is not read yet, and a UID cannot be asked for")
         else:
             plan = self._pick(await self._find(cluster, asked.name), asked)
         if plan is None:
@@ -116,13 +125,9 @@ class Identifier:
 
     async def state_of(self, cluster_name: str, row: PlanRow) -> PlanState:
         """Return the state of a Plan that the watch just saw; it is fetched only where the columns do not tell."""
-        if row.executing:
-            return PlanState(PlanPhase.EXECUTING)
-        if row.succeeded:
-            return PlanState(PlanPhase.SUCCEEDED)
+        if row.executing or row.succeeded:
+            return PlanState(_told_by(row))
         _, state = await self.look_up(cluster_name, row.uid, row.namespace, row.name)
-        if state.phase is PlanPhase.UNREADABLE and row.failed:
-            return PlanState(PlanPhase.FAILED)
         return state
 
     def _row(self, cluster: Cluster, asked: Identity) -> PlanRow | None:
@@ -150,8 +155,11 @@ class Identifier:
         return found[0] if found else None
 
     def _absent(self, cluster: Cluster, asked: Identity) -> tuple[Identity, PlanState]:
+        index = cluster.plans()
         why = f"plan {asked.name or asked.uid} is not in cluster {cluster.name}: it was deleted, or lives elsewhere"
-        state = PlanState(PlanPhase.GONE if cluster.plans().synced else PlanPhase.UNREADABLE, why=why)
+        # Only a look-up knows UID and namespace: such a Plan was there. Any other may live in a cluster of its own.
+        seen = bool(asked.uid and asked.namespace) or index.was_deleted(asked.uid)
+        state = PlanState(PlanPhase.GONE if index.synced and seen else PlanPhase.UNREADABLE, why=why)
         return replace(asked, missing=(f"namespace unknown: {why}",) if not asked.namespace else (why,)), state
 
     def _known(self, cluster: str, asked: Identity, plan: dict[str, Any]) -> Identity:
@@ -185,7 +193,7 @@ class Identifier:
             return cached.plan
         if cached and not resource_version and now - cached.read_at < PLAN_FRESH_S:
             return cached.plan
-        plan = await cluster.get_plan(namespace, name)
+        plan = await self._once(("get", *key), lambda: cluster.get_plan(namespace, name))
         self._plans.pop(key, None)
         if plan is not None:
             version = str((plan.get("metadata") or {}).get("resourceVersion") or "")
@@ -195,17 +203,20 @@ class Identifier:
         return plan
 
     async def _find(self, cluster: Cluster, name: str) -> tuple[dict[str, Any], ...]:
-        """One LIST serves everybody who asks for the same name at the same time."""
         if not name:
             return ()
-        key = (cluster.name, name)
+        return await self._once(("find", cluster.name, name), lambda: cluster.find_plans(name))
+
+    async def _once(self, key: tuple[str, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """One request serves everybody who asks for the same at the same time."""
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(cluster.find_plans(name), name=f"find-plans-{name}")
+            task = self._asking[key] = asyncio.create_task(ask(), name=" ".join(key))
             task.add_done_callback(lambda done: self._asked_done(key, done))
-        return await asyncio.shield(task)
+        answer: T = await asyncio.shield(task)
+        return answer
 
-    def _asked_done(self, key: tuple[str, str], task: asyncio.Task[Any]) -> None:
+    def _asked_done(self, key: tuple[str, ...], task: asyncio.Task[Any]) -> None:
         self._asking.pop(key, None)
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody waiting is no error
@@ -217,13 +228,17 @@ class Identifier:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _rest(self, cluster: str, why: str) -> None:
-        self._failed_at[cluster] = (self._clock.monotonic(), why)
+    def _rest(self, cluster: str) -> None:
+        # A look-up that was refused only because of the rest is no news: the rest must end.
+        if not self.rests_s(cluster):
+            self._failed_at[cluster] = self._clock.monotonic()
 
-    def _check_rest(self, cluster: str) -> None:
-        failed = self._failed_at.get(cluster)
-        if failed and self._clock.monotonic() - failed[0] < FAILED_CLUSTER_REST_S:
-            raise ClusterError("unreachable", failed[1])
+    def rests_s(self, cluster: str) -> float:
+        """Return for how many seconds more a cluster is left alone because it failed a look-up; 0: it may be asked."""
+        failed_at = self._failed_at.get(cluster)
+        if failed_at is None:
+            return 0.0
+        return max(0.0, failed_at + FAILED_CLUSTER_REST_S - self._clock.monotonic())
 
     def answered(self, cluster: str) -> None:
         """Note that a cluster answers again: its rest is over."""
@@ -277,6 +292,15 @@ def _from_row(asked: Identity, row: PlanRow, shared: tuple[str, ...]) -> Identit
         facts={**asked.facts, **{key: value for key, value in facts.items() if value}},
         alias=f"plan/{asked.cluster}/{row.namespace}/{row.name}",
     )
+
+
+def _told_by(row: PlanRow) -> PlanPhase:
+    """Return what the columns of the watch say; Canceled is none of them, so no answer is no answer."""
+    if row.executing:
+        return PlanPhase.EXECUTING
+    if row.failed:
+        return PlanPhase.FAILED
+    return PlanPhase.SUCCEEDED if row.succeeded else PlanPhase.UNREADABLE
 
 
 def _other(alert: Alert, cluster: str) -> Identity:

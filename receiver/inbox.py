@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -98,6 +99,7 @@ class InboxWorker:
                 raise result
         if not good:
             return
+        good = await self._mark_late(good)
         try:
             recorded = await self._store.write(lambda conn: self._write(conn, good))
         except StoreBusyError:
@@ -151,6 +153,20 @@ class InboxWorker:
         if now - newest[1].changed_at >= LATE_COPY_S:
             return False
         return await self._alertmanagers.holds(entry.source, alert) is False
+
+    async def _mark_late(self, good: Sequence[tuple[InboxEntry, Incoming]]) -> list[tuple[InboxEntry, Incoming]]:
+        """Ask about late copies of alerts that resolved within this very batch: the store does not know them yet."""
+        newest: dict[str, Alert] = {}
+        late: dict[int, Incoming] = {}
+        for entry, one in good:
+            before = newest.get(one.alert.fingerprint)
+            if before and one.alert.firing and not before.firing and before.starts_at == one.alert.starts_at:
+                late[entry.seq] = one
+            else:
+                newest[one.alert.fingerprint] = one.alert
+        held = await asyncio.gather(*(self._alertmanagers.holds(one.source, one.alert) for one in late.values()))
+        gone = {seq for seq, answer in zip(late, held, strict=True) if answer is False}
+        return [(entry, replace(one, late_copy=one.late_copy or entry.seq in gone)) for entry, one in good]
 
     async def _broken(self, entry: InboxEntry, error: Exception) -> None:
         """Our own bug: count it, and after the last try tell the root receiver in plain words."""

@@ -24,9 +24,9 @@ from receiver.model import (
     StoryState,
 )
 from receiver.routing.tree import Routed
-from receiver.store import stories
+from receiver.store import order, stories
 from receiver.store.stories import AlertRow, Draft
-from receiver.story import Judgement, Standing, entry_key, is_worse, judge, severer
+from receiver.story import Judgement, Standing, entry_key, evidence_text, is_worse, judge, primary, severer
 from receiver.telling import Teller
 
 IDENTIFY_AGAIN_S = 2.0
@@ -76,7 +76,10 @@ class Recorder:
         """Write a batch of looked-up alerts; per fingerprint the highest inbox number wins."""
         now = await stories.now_of(conn)
         touched: dict[str, _Touched] = {}
+        done = await order.newest_done(conn)
         for one in sorted(batch, key=lambda incoming: incoming.seq):
+            if one.seq < done and await order.is_overtaken(conn, one.seq, one.alert.fingerprint):
+                continue
             draft = await self._take_in(conn, one, touched, now)
             if draft is None:
                 continue
@@ -146,9 +149,10 @@ class Recorder:
             await stories.save(conn, draft, None, "", "")
         else:
             draft.evidence = evidence
-            draft.run = draft.run or evidence.run
+            if evidence.phase is PlanPhase.FAILED:  # a run that goes on has not failed yet
+                draft.run = draft.run or evidence.run
             if draft.open:
-                draft.note_change(Change.EVIDENCE, _evidence_text(evidence))
+                draft.note_change(Change.EVIDENCE, evidence_text(evidence))
             routed = {}
             if draft.open:
                 routed = {row.alert.fingerprint: route_alert(draft, row.alert) for row in draft.failures if row.firing}
@@ -191,9 +195,9 @@ class Recorder:
         if draft.identity is None or one.identity.complete or not draft.identity.complete:
             self._know(draft, one.identity)
         old = draft.alerts.get(one.alert.fingerprint)
+        _put(draft, one)
         if one.late_copy:
             return draft
-        _put(draft, one)
         if one.role == "failure" and one.alert.firing:
             if old is None:
                 worse = is_worse(one.alert.labels.get("severity", draft.severity), draft.severity)
@@ -208,29 +212,19 @@ class Recorder:
         last = await stories.find_last(conn, _names(one.identity), now)
         if last is not None and last.id in touched:
             last = touched[last.id].draft
-        if not one.alert.firing or one.late_copy or self._told_already(last, one):
-            if last is not None and one.alert.fingerprint in last.alerts:
+        silent = one.role == "success" and not one.routed.notify_success
+        if not one.alert.firing or one.late_copy or silent or _told_already(last, one):
+            if last is not None and (one.alert.fingerprint in last.alerts or one.role == "success"):
                 _put(last, one)
                 await stories.save(conn, last, None, "", "")
             return None
         if one.role == "success":
-            return self._success_story(one, now) if one.routed.notify_success else None
+            return self._success_story(one, now)
         within = self._config.global_.reopen_within_s
         if last is not None and last.closed is not None and now - last.closed <= within:
             _put(last, one)
             return self._reopen(last, one)
         return self._new_story(one, now, last.id if last else "")
-
-    def _told_already(self, last: Draft | None, one: Incoming) -> bool:
-        """Is this the failure (or success) that the last story already ended with?"""
-        if last is None:
-            return False
-        old = last.alerts.get(one.alert.fingerprint)
-        if old is not None and old.firing and old.alert.starts_at == one.alert.starts_at:
-            return True  # it never resolved: the Plan closed the story, and Alertmanager only repeats itself
-        if one.role == "success":
-            return False
-        return any(row.role == "success" and row.alert.starts_at >= one.alert.starts_at for row in last.alerts.values())
 
     def _new_story(self, one: Incoming, now: float, previous: str) -> Draft:
         draft = Draft(
@@ -294,12 +288,10 @@ class Recorder:
 
     def _want_evidence(self, draft: Draft) -> None:
         identity = draft.identity
-        if identity is not None and identity.kind == "plan" and identity.cluster in self._clusters:
+        if identity is None or identity.kind != "plan":
+            return
+        if identity.cluster in {cluster.name for cluster in self._config.clusters}:
             draft.gather_due, draft.gather_tries = draft.now, 0
-
-    @property
-    def _clusters(self) -> frozenset[str]:
-        return frozenset(cluster.name for cluster in self._config.clusters)
 
     async def _merge(self, conn: AsyncConnection, open_stories: list[Draft], now: float) -> Draft:
         """Let the oldest of several open stories of one subject take over the others' alerts and destinations."""
@@ -333,6 +325,7 @@ class Recorder:
             state=draft.state,
             firing=draft.firing or (draft.new and not draft.failures),
             plan=plan,
+            began=any(row.firing and row.changed_at == draft.now for row in draft.failures),
             succeeded=draft.succeeded,
             run=draft.run,
             seen=draft.plan_phase,
@@ -352,10 +345,11 @@ class Recorder:
         if plan.phase not in (PlanPhase.UNREADABLE, PlanPhase.NO_PLAN):
             draft.plan_phase = plan.phase
         draft.close_at = None
+        unseen = judgement.change is Change.FAILED_AGAIN and draft.state is not StoryState.RERUNNING
+        if judgement.change is Change.RERUN or unseen:
+            draft.reruns += 1
         draft.state = judgement.state
         draft.note = judgement.note
-        if judgement.change is Change.RERUN:
-            draft.reruns += 1
         if judgement.change is Change.FAILED_AGAIN:
             draft.evidence, draft.run = None, plan.run
             self._want_evidence(draft)
@@ -374,8 +368,8 @@ class Recorder:
         plan = await self._teller.plan(conn, draft, routed)
         if plan.new_reasons and not draft.new:
             draft.note_change(Change.TOLD, plan.told_text)
-        change, text = _primary(draft.changes)
-        key = entry_key(change, draft.reruns, draft.reopens) if change is not None else ""
+        change, text = primary(draft.changes)
+        key = entry_key(change, draft.reruns, draft.reopens, draft.revision + 1) if change is not None else ""
         draft.changes.clear()
         await stories.save(conn, draft, change, text, key)
         await self._teller.tell(conn, draft, plan, change, text, key)
@@ -388,41 +382,28 @@ def _names(identity: Identity) -> set[str]:
 
 def _put(draft: Draft, one: Incoming) -> None:
     old = draft.alerts.get(one.alert.fingerprint)
-    changed = old is None or old.alert.status is not one.alert.status
-    changed_at = draft.now if changed or old is None else old.changed_at
+    if one.late_copy and old is not None:
+        draft.alerts[one.alert.fingerprint] = replace(old, seq=one.seq, dirty=True)  # it stays resolved
+        return
+    same = old is not None and (old.firing, old.alert.starts_at) == (one.alert.firing, one.alert.starts_at)
+    changed_at = old.changed_at if old is not None and same else draft.now
     draft.alerts[one.alert.fingerprint] = AlertRow(one.alert, one.role, one.seq, one.source, changed_at, dirty=True)
+
+
+def _told_already(last: Draft | None, one: Incoming) -> bool:
+    """Is this the failure (or success) that the last story already ended with?"""
+    if last is None:
+        return False
+    old = last.alerts.get(one.alert.fingerprint)
+    if old is not None and old.firing and old.alert.starts_at == one.alert.starts_at:
+        return True  # it never resolved: the Plan closed the story, and Alertmanager only repeats itself
+    if one.role == "success":
+        newest = max((row.alert.starts_at for row in last.failures), default=None)
+        known = any(row.role == "success" for row in last.alerts.values())
+        return last.outcome is Outcome.FIXED and not known and newest is not None and newest < one.alert.starts_at
+    return any(row.role == "success" and row.alert.starts_at >= one.alert.starts_at for row in last.alerts.values())
 
 
 def _title(one: Incoming) -> str:
     annotations = one.alert.annotations
     return annotations.get("summary") or one.alert.name or one.identity.name or "an alert without a name"
-
-
-def _evidence_text(evidence: Evidence) -> str:
-    counts = evidence.counts
-    if counts.total:
-        return f"evidence: {counts.failed} of {counts.total} VMs failed"
-    return "evidence"
-
-
-_ORDER = (
-    Change.FIRED,
-    Change.REOPENED,
-    Change.RESOLVED,
-    Change.FAILED_AGAIN,
-    Change.WORSE,
-    Change.RERUN,
-    Change.ALERT_GONE,
-    Change.EVIDENCE,
-    Change.TOLD,
-    Change.IDENTITY,
-    Change.ALERTS,
-)
-
-
-def _primary(changes: Sequence[tuple[Change, str]]) -> tuple[Change | None, str]:
-    """Return the change that a revision is named after, and all that it says."""
-    if not changes:
-        return None, ""
-    ordered = sorted(changes, key=lambda one: _ORDER.index(one[0]))
-    return ordered[0][0], "; ".join(dict.fromkeys(text for _, text in ordered))

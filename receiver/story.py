@@ -5,9 +5,10 @@ While an alert fires the story is open. When none does, the Plan decides: resolv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from receiver.model import Change, Outcome, PlanPhase, PlanState, StoryState
+from receiver.model import Change, Evidence, Outcome, PlanPhase, PlanState, StoryState
 
 _SEVERITIES = {"critical": 4, "error": 3, "high": 3, "warning": 2, "warn": 2, "info": 1, "none": 0}
 
@@ -20,6 +21,8 @@ class Standing:
     firing: bool
     """At least one failure alert fires."""
     plan: PlanState
+    began: bool = False
+    """A failure alert began to fire in this very change: it is no leftover of an older run."""
     succeeded: bool = False
     """A MigrationSucceeded fires that started after the newest failure."""
     run: str = ""
@@ -52,6 +55,8 @@ def judge(now: Standing) -> Judgement:
         return _judge_rerun(now)
     if now.plan.phase is PlanPhase.EXECUTING and (not now.firing or now.seen is PlanPhase.FAILED):
         return Judgement(StoryState.RERUNNING, Change.RERUN, "a new run started; the failure is not fixed yet")
+    if _another_run_failed(now):
+        return _failed_again()
     if now.firing:
         if now.note:
             return Judgement(StoryState.FIRING, Change.ALERTS, "the alert fires again")
@@ -61,14 +66,20 @@ def judge(now: Standing) -> Judgement:
 
 def _judge_rerun(now: Standing) -> Judgement:
     match now.plan.phase:
+        case PlanPhase.FAILED if now.run and now.run == now.plan.run:
+            # The failure we know already, read just before the new run began: nobody is told twice.
+            back = Judgement(StoryState.FIRING, Change.ALERTS, "the plan is still failed; no new run is seen")
+            return back if now.firing else _judge_quiet(now)
         case PlanPhase.FAILED:
-            return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "the plan failed again")
+            return _failed_again()
         case PlanPhase.EXECUTING:
             return Judgement(StoryState.RERUNNING)
-        case PlanPhase.UNREADABLE | PlanPhase.NO_PLAN if now.firing:
+        case PlanPhase.UNREADABLE | PlanPhase.NO_PLAN if now.began:
             return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "the alert fires again")
         case PlanPhase.UNREADABLE:
             return Judgement(StoryState.RERUNNING)  # a run that nobody can see is not an end
+        case PlanPhase.NO_PLAN if now.firing:
+            return Judgement(StoryState.RERUNNING)
         case _:
             return _judge_quiet(now)
 
@@ -79,8 +90,6 @@ def _judge_quiet(now: Standing) -> Judgement:
         case PlanPhase.SUCCEEDED:
             return _close(Outcome.FIXED, "the plan succeeded")
         case PlanPhase.FAILED:
-            if now.run and now.plan.run and now.run != now.plan.run:
-                return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "the plan failed again")
             note = "alert gone, plan still failed"
             return Judgement(StoryState.FIRING, None if now.note == note else Change.ALERT_GONE, note, note)
         case PlanPhase.CANCELED:
@@ -101,6 +110,15 @@ def _judge_quiet(now: Standing) -> Judgement:
             return Judgement(StoryState.RERUNNING)
 
 
+def _another_run_failed(now: Standing) -> bool:
+    """Did a run start and fail while nobody looked?"""
+    return now.plan.phase is PlanPhase.FAILED and bool(now.run and now.plan.run) and now.run != now.plan.run
+
+
+def _failed_again() -> Judgement:
+    return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "the plan failed again")
+
+
 def _close(outcome: Outcome, text: str, *, delayed: bool = False) -> Judgement:
     return Judgement(StoryState.RESOLVED, Change.RESOLVED, text, close_as=outcome, delayed=delayed)
 
@@ -115,9 +133,16 @@ def is_worse(new: str, old: str) -> bool:
     return _SEVERITIES.get(new.lower(), 2) > _SEVERITIES.get(old.lower(), 2)
 
 
-def entry_key(change: Change, reruns: int, reopens: int) -> str:
-    """Return the key of the entry that a change adds; repeated changes are numbered."""
+def entry_key(change: Change, reruns: int, reopens: int, revision: int) -> str:
+    """Return the key of the entry that a change adds; what can come again is numbered.
+
+    Evidence adds one entry a run: what is learnt later about the same run edits the root only.
+    """
     match change:
+        case Change.EVIDENCE:
+            return f"evidence-{reruns}-{reopens}" if reruns or reopens else "evidence"
+        case Change.WORSE:
+            return f"worse-{revision}"
         case Change.RERUN:
             return f"rerun-{reruns}"
         case Change.FAILED_AGAIN:
@@ -128,3 +153,34 @@ def entry_key(change: Change, reruns: int, reopens: int) -> str:
             return f"resolved-{reopens}" if reopens else "resolved"
         case _:
             return change.value
+
+
+_ORDER = (
+    Change.FIRED,
+    Change.REOPENED,
+    Change.RESOLVED,
+    Change.FAILED_AGAIN,
+    Change.WORSE,
+    Change.RERUN,
+    Change.ALERT_GONE,
+    Change.EVIDENCE,
+    Change.TOLD,
+    Change.IDENTITY,
+    Change.ALERTS,
+)
+
+
+def primary(changes: Sequence[tuple[Change, str]]) -> tuple[Change | None, str]:
+    """Return the change that a revision is named after, and all that it says."""
+    if not changes:
+        return None, ""
+    ordered = sorted(changes, key=lambda one: _ORDER.index(one[0]))
+    return ordered[0][0], "; ".join(dict.fromkeys(text for _, text in ordered))
+
+
+def evidence_text(evidence: Evidence) -> str:
+    """Return what new evidence says, in a few words."""
+    counts = evidence.counts
+    if counts.total:
+        return f"evidence: {counts.failed} of {counts.total} VMs failed"
+    return "evidence"

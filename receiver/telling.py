@@ -157,13 +157,10 @@ class Teller:
         if draft.gather_due is None or not draft.open:
             return 0.0
         sender = self._senders.get(config.identity)
-        match sender.manner if sender else Manner.PAGER:
-            case Manner.PAGER:
-                return 0.0
-            case Manner.CHAT:
-                return self._config.global_.evidence_wait_s
-            case Manner.TICKET:
-                return self._config.global_.evidence_timeout_s
+        if sender is None or sender.manner is Manner.PAGER:
+            return 0.0
+        times = self._config.global_
+        return times.evidence_timeout_s if sender.waits_for_evidence else times.evidence_wait_s
 
     async def _add_reasons(self, conn: AsyncConnection, row: DeliveryRow, target: Target) -> None:
         reasons = (*row.reasons, *(reason for reason in target.reasons if reason not in row.reasons))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -19,6 +22,20 @@ from receiver.logs import set_up
 log = structlog.get_logger(__name__)
 
 STOP_TIMEOUT_S = 5
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends with our exit code and not by raising the signal again."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop cleanly on SIGTERM and SIGINT."""
+        old = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
 
 
 def serve(
@@ -39,7 +56,7 @@ def serve(
         server.should_exit = True
 
     app = build_app(loaded, database_url(create=True), on_fatal=on_fatal)
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             app,
             host=host,

@@ -157,8 +157,8 @@ class _File:
 
     def _named(self, section: str) -> dict[str, None]:
         items = self._raw.get(section)
-        found = [item["name"] for item in items if isinstance(item, Mapping) and item.get("name")] if items else []
-        return {str(name): None for name in found}
+        named = [item.get("name") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+        return {str(name): None for name in named if isinstance(name, str) and name}
 
     def _section(self, model: type[Any], key: str) -> Any:
         if key not in self._raw:
@@ -214,7 +214,7 @@ class _File:
         used |= {str(heartbeat.get("receiver"))} if isinstance(heartbeat, Mapping) else set()
         for at, item in enumerate(self._raw.get("receivers") or ()):
             name = item.get("name") if isinstance(item, Mapping) else None
-            if name and name not in used:
+            if isinstance(name, str) and name and name not in used:
                 what = f"no route uses the receiver {str(name)!r}"
                 self._problems.warn(("receivers", at, "name"), what, "name it in a route, or remove it", on_key=False)
 

@@ -56,6 +56,8 @@ class Sender(Protocol):
     manner: ClassVar[Manner]
     entry_changes: ClassVar[frozenset[Change]]
     """Which changes add an entry here."""
+    waits_for_evidence: ClassVar[bool]
+    """A first message waits for evidence or `evidence_timeout`: it cannot be edited, or nobody hurries."""
 
     def plan(self, wanted: Wanted) -> Step | None:
         """Return the next step, or None when what is delivered equals what is wanted. Pure."""

@@ -84,6 +84,7 @@ class JiraSender:
 
     kind: ClassVar[str] = "jira"
     manner: ClassVar[Manner] = Manner.TICKET
+    waits_for_evidence: ClassVar[bool] = True
     entry_changes: ClassVar[frozenset[Change]] = frozenset(
         {Change.RERUN, Change.WORSE, Change.FAILED_AGAIN, Change.REOPENED, Change.RESOLVED}
     )

@@ -39,6 +39,7 @@ class PagerDutySender:
 
     kind: ClassVar[str] = "pagerduty"
     manner: ClassVar[Manner] = Manner.PAGER
+    waits_for_evidence: ClassVar[bool] = False
     entry_changes: ClassVar[frozenset[Change]] = frozenset()
 
     def __init__(self, config: DestinationConfig, http: httpx2.AsyncClient, renderer: Renderer) -> None:

@@ -92,6 +92,7 @@ def _details(wanted: Wanted, message: Message, content: str, late: str) -> dict[
         "0_state": _state(story),
         "0_instead_of": wanted.fallback_for,
         "0_late": late,
+        "0_news": _news(story, content),
         "1_impact": _impact(evidence, content),
         "2_do_now": [] if content == "minimal" else _do_now(message),
         "4_count": _count(evidence),
@@ -122,6 +123,19 @@ def _state(story: Story) -> str:
         when = f" since {words.when(since, story.opened.date())}" if since else ""
         return f"re-running{when}: the alert is gone because a new run started, not because it is fixed"
     return story.note
+
+
+def _news(story: Story, content: str) -> str:
+    """Return the last change after the first failure that people should notice.
+
+    It makes each such change a payload of its own: without it a failure that looks like the one before would page
+    nobody where a person has resolved the incident meanwhile.
+    """
+    loud = [each for each in story.timeline if each.audible and each.change is not Change.FIRED]
+    if not loud:
+        return ""
+    what = loud[-1].change.value if content == "minimal" else loud[-1].text or loud[-1].change.value
+    return f"{words.when(loud[-1].at, story.opened.date())}: {what}"
 
 
 def _impact(evidence: Evidence | None, content: str) -> str:

@@ -88,6 +88,15 @@ async def skip_entry(conn: AsyncConnection, row: DeliveryRow, key: str) -> None:
     )
 
 
+async def skip_leftovers(conn: AsyncConnection, row: DeliveryRow, revision: int) -> None:
+    """Entries up to `revision` that a destination has no use for (its root said it all) are not sent later either."""
+    await conn.execute(
+        update(entries)
+        .where(entries.c.delivery == row.id, entries.c.state == "pending", entries.c.revision <= revision)
+        .values(state="skipped")
+    )
+
+
 async def of_delivery(conn: AsyncConnection, delivery: str) -> tuple[Attempt, ...]:
     """Return a delivery's tries, oldest first."""
     rows = await conn.execute(select(attempts).where(attempts.c.delivery == delivery).order_by(attempts.c.id))

@@ -150,12 +150,22 @@ async def load_draft(conn: AsyncConnection, story: str, now: float) -> Draft | N
     return await _with_alerts(conn, _draft(row, now)) if row else None
 
 
-async def find_open(conn: AsyncConnection, names: Iterable[str], now: float) -> list[Draft]:
-    """Return the open stories known under any of these subject keys, oldest first; at most a subject and its alias."""
+def _known_as(names: Iterable[str]) -> Any:
+    """Return the condition for "this subject": its key, or its name from before its UID was known.
+
+    Two Plans that had the same name one after the other share an alias, so an alias says something only to who has
+    no UID.
+    """
     wanted = sorted({name for name in names if name})
+    same = stories.c.subject.in_(wanted)
+    return same if len(wanted) > 1 else or_(same, stories.c.alias.in_(wanted))
+
+
+async def find_open(conn: AsyncConnection, names: Iterable[str], now: float) -> list[Draft]:
+    """Return the open stories of a subject, oldest first; `names` are its key and its alias."""
     rows = await conn.execute(
         select(stories)
-        .where(or_(stories.c.subject.in_(wanted), stories.c.alias.in_(wanted)))
+        .where(_known_as(names))
         .where(stories.c.state != StoryState.RESOLVED.value)
         .order_by(stories.c.opened, stories.c.id)
     )
@@ -164,11 +174,10 @@ async def find_open(conn: AsyncConnection, names: Iterable[str], now: float) -> 
 
 async def find_last(conn: AsyncConnection, names: Iterable[str], now: float) -> Draft | None:
     """Return the newest closed story of a subject that ended by itself (not by joining another one)."""
-    wanted = sorted({name for name in names if name})
     row = (
         await conn.execute(
             select(stories)
-            .where(or_(stories.c.subject.in_(wanted), stories.c.alias.in_(wanted)))
+            .where(_known_as(names))
             .where(stories.c.state == StoryState.RESOLVED.value, stories.c.outcome != Outcome.MERGED.value)
             .order_by(stories.c.closed.desc(), stories.c.id.desc())
             .limit(1)
@@ -272,7 +281,7 @@ async def open_of_plan(conn: AsyncConnection, uid: str, alias: str) -> tuple[str
     """Return the open stories about a Plan."""
     rows = await conn.execute(
         select(stories.c.id).where(
-            or_(stories.c.subject.in_([f"plan/{uid}", alias]), stories.c.alias == alias),
+            stories.c.subject.in_([f"plan/{uid}", alias]),
             stories.c.state != StoryState.RESOLVED.value,
         )
     )
@@ -349,6 +358,13 @@ async def due_evidence(conn: AsyncConnection, limit: int, in_hand: Sequence[str]
         .limit(limit)
     )
     return tuple(row.id for row in rows)
+
+
+async def ask_later(conn: AsyncConnection, ids: Sequence[str], in_s: float) -> None:
+    """Let open stories wait so many seconds more before their identity is asked for again."""
+    await conn.execute(
+        update(stories).where(stories.c.id.in_(ids), stories.c.identify_due.is_not(None)).values(identify_due=NOW + in_s)
+    )
 
 
 async def set_gather_due(conn: AsyncConnection, story: str, due: Any) -> None:

@@ -157,7 +157,7 @@ async def test_a_failed_rerun_stays_one_thing_and_is_told_aloud(name: str, make:
     _, state = await deliver(the_sender, moved(state, Change.RESOLVED, key="resolved", **FIXED))
 
     if name == "pagerduty":
-        assert steps in ([], ["update"])
+        assert steps == ["update"]
         assert [(each.state, each.title) for each in vendors.incidents()] == [
             ("resolved", vendors.incidents()[0].title)
         ]
@@ -168,6 +168,15 @@ async def test_a_failed_rerun_stays_one_thing_and_is_told_aloud(name: str, make:
     else:
         assert steps == ["update", "comment"]
         assert [each.name for each in vendors.jira_transitions()] == ["Done"]
+
+
+async def test_failing_again_pages_again_when_a_person_resolved_the_incident(make: Made, vendors: FakeVendors) -> None:
+    pager = make("pagerduty")
+    _, state = await deliver(pager, wanted())
+    vendors.incidents()[0].state = "resolved"
+    steps, _ = await deliver(pager, moved(state, Change.FAILED_AGAIN))  # all evidence reads as before
+    assert steps == ["update"]
+    assert [each.state for each in vendors.incidents()] == ["resolved", "triggered"]
 
 
 @pytest.mark.parametrize("name", KINDS)

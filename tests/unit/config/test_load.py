@@ -6,10 +6,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from receiver.config.jsonschema import schema
 from receiver.config.load import check, load
@@ -266,3 +269,24 @@ def test_every_route_knows_its_line(everything: Config) -> None:
 
     lines = [int(position.rpartition(":")[2]) for position in walk(everything.route)]
     assert lines == sorted(set(lines))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_any_piece_of_a_good_file_replaced_by_anything_is_a_config_or_a_problem(data: st.DataObject) -> None:
+    raw = plain(read_yaml(EVERYTHING.read_bytes()).value)
+    for _ in range(data.draw(st.integers(1, 3))):
+        node: Any = raw
+        while True:
+            keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+            key = data.draw(st.sampled_from(keys))
+            deeper = isinstance(node[key], dict | list) and node[key]
+            if not deeper or data.draw(st.booleans()):
+                break
+            node = node[key]
+        node[key] = data.draw(st.sampled_from([None, "", "x", [], {}, [[]], [None], {"x": "y"}, 0, True, "1h", "a=b"]))
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "routes.yaml")
+        file.write_text(json.dumps(raw), encoding="utf-8")
+        config, problems = check(file, ALL)
+    assert (config is None) == any(not problem.warning for problem in problems)

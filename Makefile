@@ -1,0 +1,68 @@
+# Everything a person does with a checkout. Needs python3 (3.11 or newer), make and the package registries.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+LOCK := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
+	--no-annotate --quiet
+# Where the formatter and the linter look.
+CODE := receiver tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo servers test lint format types layers check lock clean
+
+help: ## list the targets
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+
+setup: $(STAMP) ## make the virtual environment with the locked packages (again when a lock file has changed)
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed: make PYTHON=python3.12 …'; exit 1; }
+	@echo 'setup 1/3: virtual environment $(VENV)'
+	@$(PYTHON) -m venv $(VENV) || { echo 'python3 has no venv module: install the Debian package python3-venv'; exit 1; }
+	@echo 'setup 2/3: locked packages, checked by their hashes'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-dev.lock
+	@echo 'setup 3/3: mtv-receiver itself'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(STAMP) ## start the service and a sandbox in place of Slack, PagerDuty and Jira; Ctrl-C ends both
+	@$(BIN)/python -m receiver.sandbox.run
+
+demo: $(STAMP) ## play one failure from its alert to its end, in the terminal; ends by itself
+	@$(BIN)/python -m receiver.sandbox.demo
+
+servers: ## install the programs that tests run against, where this may be done (root, Debian)
+	@.ci/servers
+
+test: $(STAMP) servers ## run all tests
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## say what is wrong with form and style
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+
+format: $(STAMP) ## repair form and style where that can be done
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix $(CODE)
+
+types: $(STAMP) ## check the types, strictly
+	@$(BIN)/mypy
+
+layers: $(STAMP) ## check who may import whom (.importlinter)
+	@$(BIN)/lint-imports
+
+check: lint types layers ## lint, types and layers
+
+lock: $(STAMP) ## choose new versions for the lock files
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(LOCK) --upgrade pyproject.toml -o requirements.lock
+	@$(LOCK) --upgrade pyproject.toml --group dev --group build -c requirements.lock -o requirements-dev.lock
+	@$(LOCK) --upgrade --group build -c requirements-dev.lock -o requirements-build.lock
+
+clean: ## remove what was built and cached; the data stays
+	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find receiver tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,82 @@
+"""`POST /api/v1/explain`: where alerts would go and what would be sent, as `mtv-receiver explain` says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from receiver.attempt import Destination
+from receiver.clock import Clock
+from receiver.config.model import Config, SecretError
+from receiver.enrichers.redact import Redactor
+from receiver.explain import explain
+from receiver.explain_input import read_alerts
+from receiver.ingest import is_allowed
+from receiver.kube import Cluster
+from receiver.wire import UnusableBodyError
+
+MAX_ALERTS = 100
+"""Alerts in one request: each may cost the look-ups of a whole story."""
+MAX_BYTES = 4 * 1024 * 1024
+
+
+class Explaining(Protocol):
+    """What explains: `receiver.service.Service`."""
+
+    config: Config
+    clock: Clock
+    clusters: Mapping[str, Cluster]
+    destinations: Mapping[str, Destination]
+    """Empty until the service works."""
+
+
+def routes(service: Explaining) -> list[Route]:
+    """Return the address."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            if not is_allowed(request.headers.get("authorization", ""), service.config.web.page_auth):
+                return _error(401, "not signed in: use what web.page_auth names")
+        except SecretError:
+            return _error(503, "the secret that guards this address cannot be read; see the log")
+        raw = b""
+        try:
+            async for chunk in request.stream():
+                raw += chunk
+                if len(raw) > MAX_BYTES:
+                    return _error(413, f"more than {MAX_BYTES} bytes")
+        except ClientDisconnect:
+            return _error(400, "the connection ended within the body")
+        return await _explain(service, raw)
+
+    return [Route("/api/v1/explain", answer, methods=["POST"])]
+
+
+async def _explain(service: Explaining, raw: bytes) -> Response:
+    config, now = service.config, service.clock.now()
+    try:
+        body = read_alerts(raw, now)
+    except UnusableBodyError as error:
+        return _error(400, str(error))
+    if len(body.alerts) > MAX_ALERTS:
+        return _error(400, f"{len(body.alerts)} alerts, at most {MAX_ALERTS}: send fewer, or use the command")
+    if len(service.destinations) < len(config.destinations):
+        return _error(503, "not ready")
+    explained = await explain(
+        config,
+        body.alerts,
+        clusters=service.clusters,
+        now=now,
+        redactor=Redactor(config.redaction_patterns),
+        destinations=service.destinations,
+    )
+    rejected = [{"index": one.index, "reason": one.detail} for one in body.rejected]
+    return JSONResponse({"alerts": [one.json() for one in explained], "rejected": rejected})
+
+
+def _error(status: int, text: str) -> Response:
+    return JSONResponse({"error": text}, status_code=status)
