@@ -27,7 +27,8 @@ from receiver.model import AttemptOutcome, DeliveryState, Receipt, Story, Wanted
 from receiver.routing.intervals import next_allowed
 from receiver.routing.tree import Intervals, allowed
 from receiver.store import attempts, deliveries, parking, stories
-from receiver.store.deliveries import LEASE_S, DeliveryRow
+from receiver.store.codec import dump_json
+from receiver.store.deliveries import AUDIBLE_CHANGE, LEASE_S, QUIET_CHANGE, DeliveryRow
 from receiver.store.engine import NOW, Store
 
 log = structlog.get_logger(__name__)
@@ -53,6 +54,8 @@ class End(StrEnum):
     PARKED = "parked"
     LOST = "lost"
     """The claim was no longer ours; whoever has it now goes on."""
+    NOTHING = "nothing"
+    """Nothing had to be sent, so nothing was learnt about the destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +80,39 @@ class Worker:
         self._jitter = jitter
         self._owner = owner
 
-    async def work(self, row: DeliveryRow, destination: Destination, claimed_at: float) -> End:
-        """Bring a delivery to what it should show. `claimed_at` is monotonic, taken before the claim."""
+    async def work(self, row: DeliveryRow, destination: Destination, claimed_at: float, *, probe: bool = False) -> End:
+        """Bring a delivery to what it should show. `claimed_at` is monotonic, taken before the claim.
+
+        `probe`: send although the destination is parked.
+        """
         read = await self._store.read(lambda conn: self._read(conn, row, destination.sender.manner))
         if read is None:
-            return await self._release(row, {"due": None, "state": DeliveryState.SKIPPED.value}, End.DONE)
+            return await self._release(row, {"due": None, "state": DeliveryState.SKIPPED.value}, End.NOTHING)
         story, wanted = read
         early = self._not_now(row, story, destination.sender)
         if early is not None:
-            return await self._release(row, early, End.DONE)
-        had_unknown, confirming = row.unknown_part is not None, wanted.confirm
+            return await self._settle(row, story, early, End.NOTHING)
+        had_unknown, confirming, end = row.unknown_part is not None, wanted.confirm, End.NOTHING
         while True:
             step = destination.sender.plan(wanted)
             if step is None:
-                return await self._delivered(row, story, had_unknown=had_unknown, confirming=confirming)
+                return await self._delivered(row, story, end, had_unknown=had_unknown, confirming=confirming)
             if row.unknown_part is not None and row.unknown_part == step.part and step.creates:
-                found = await self._look(row, step, wanted, destination)
+                found = await self._look(row, step, wanted, destination, probe=probe)
                 if isinstance(found, End):
                     return found
                 if found is not None:
                     kept = await self._keep(row, step, found, wanted)
                     if not kept:
                         return End.LOST
-                    row, wanted = replace(row, unknown_part=None), _after(wanted, step, found)
+                    row, wanted = _settled(row, step), _after(wanted, step, found)
                     continue
             if self._clock.monotonic() > claimed_at + LEASE_S - LEASE_LEFT_S:
                 return await self._release(row, {"due": NOW}, End.LATER)
-            outcome = await self._attempt(row, step, wanted, destination)
+            outcome = await self._attempt(row, step, wanted, destination, probe=probe)
             if isinstance(outcome, End):
                 return outcome
-            row, wanted = replace(row, unknown_part=None, tries=0), _after(wanted, step, outcome)
+            row, wanted, end = _settled(row, step), _after(wanted, step, outcome), End.DONE
 
     async def _read(self, conn: Any, row: DeliveryRow, manner: Manner) -> tuple[Story, Wanted] | None:
         story = await stories.read_story(conn, row.story)
@@ -151,13 +157,14 @@ class Worker:
 
     # --- one try ---
 
-    async def _attempt(self, row: DeliveryRow, step: Step, wanted: Wanted, destination: Destination) -> Receipt | End:
+    async def _attempt(
+        self, row: DeliveryRow, step: Step, wanted: Wanted, destination: Destination, *, probe: bool
+    ) -> Receipt | End:
         kind = destination.config.kind
-        number = await self._store.write(
-            lambda conn: attempts.begin(conn, row, step.part, step.op, creates=step.part == "root")
-        )
-        if number is None:
-            return End.LOST
+        number = await self._store.write(lambda conn: self._begin(conn, row, step, probe=probe))
+        if isinstance(number, End):
+            return number
+        mark = destination.secret_mark()  # before the secret is read: a file replaced meanwhile is seen as changed
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(destination.config.manners.timeout_s):
@@ -175,7 +182,13 @@ class Worker:
             self._metrics.attempts.labels(kind, AttemptOutcome.OK.value).inc()
             kept = await self._store.write(lambda conn: self._ended(conn, row, step, number, receipt, wanted))
             return receipt if kept else End.LOST
-        return await self._failed(row, step, number, error, wanted, destination)
+        return await self._failed(row, step, number, error, wanted, destination, mark)
+
+    async def _begin(self, conn: Any, row: DeliveryRow, step: Step, *, probe: bool) -> int | End:
+        """Put a try on disk, unless its destination was parked or held back since the delivery was claimed."""
+        if await parking.rests(conn, row.destination, probe=probe):
+            return End.LATER if await deliveries.release(conn, row, {"due": NOW}) else End.LOST
+        return await attempts.begin(conn, row, step.part, step.op) or End.LOST
 
     async def _ended(
         self, conn: Any, row: DeliveryRow, step: Step, number: int, receipt: Receipt, wanted: Wanted
@@ -189,8 +202,9 @@ class Worker:
         )
 
     async def _failed(
-        self, row: DeliveryRow, step: Step, number: int, error: DeliveryError, wanted: Wanted, destination: Destination
-    ) -> End:
+        self, row: DeliveryRow, step: Step, number: int, error: DeliveryError, wanted: Wanted,
+        destination: Destination, mark: str,
+    ) -> End:  # fmt: skip
         outcome, values, end = self._verdict(row, step, error, wanted, destination)
         self._metrics.attempts.labels(destination.config.kind, outcome.value).inc()
         log.warning(
@@ -206,7 +220,6 @@ class Worker:
         async def write(conn: Any) -> bool:
             await attempts.end(conn, number, outcome, status=error.status, error=error.reason)
             if isinstance(error, DestinationRefused):
-                mark = destination.secret_mark()
                 await parking.park(conn, destination.config.identity, error.reason, PROBE_EVERY_S, mark)
             if isinstance(error, Transient) and error.retry_after_s is not None:
                 await parking.hold(conn, destination.config.identity, error.retry_after_s)
@@ -220,7 +233,12 @@ class Worker:
         self, row: DeliveryRow, step: Step, error: DeliveryError, wanted: Wanted, destination: Destination
     ) -> tuple[AttemptOutcome, dict[str, Any], End]:
         """Say what a failure means for the delivery: the outcome, the row's new values, and what to do next."""
-        known: dict[str, Any] = {"unknown_part": None, "unknown_at": None}
+        # This try surely did nothing. What an earlier one did is as unknown as before.
+        known: dict[str, Any] = {
+            "unknown_part": row.unknown_part,
+            "unknown_at": row.unknown_at,
+            "started": row.started,
+        }
         retrying: dict[str, Any] = {
             "state": DeliveryState.RETRYING.value,
             "error": error.reason,
@@ -230,20 +248,13 @@ class Worker:
         match error:
             case Transient():
                 wait = error.retry_after_s if error.retry_after_s is not None else self._back_off(row, destination)
-                values = {**known, **retrying, "due": NOW + wait}
-                if step.creates and step.part == "root" and row.root is None and row.unknown_part is None:
-                    values["started"] = row.started
-                return AttemptOutcome.TRANSIENT, values, End.LATER
+                return AttemptOutcome.TRANSIENT, {**known, **retrying, "due": NOW + wait}, End.LATER
             case DestinationRefused():
                 values = {**known, **retrying, "state": DeliveryState.PARKED.value, "due": NOW}
-                if row.root is None and row.unknown_part is None:
-                    values["started"] = row.started
                 return AttemptOutcome.PERMANENT, values, End.PARKED
-            case Gone() if wanted.audible:
-                return AttemptOutcome.PERMANENT, {**known, **soon, "root": None}, End.LATER
-            case Gone():
-                quiet = {"state": DeliveryState.DELIVERED.value, "due": None, "delivered": wanted.story.revision}
-                return AttemptOutcome.PERMANENT, {**known, **quiet, "confirm_at": None}, End.DONE
+            case Gone():  # what to do without it is the sender's to plan: nothing, or one new root
+                root = dump_json({**(wanted.root or {}), "gone": True})
+                return AttemptOutcome.PERMANENT, {**soon, "unknown_part": None, "root": root}, End.LATER
             case Refused() if not row.plain:
                 return AttemptOutcome.PERMANENT, {**known, **soon, "plain": True, "error": error.reason}, End.LATER
             case Refused() if step.part != "root":
@@ -253,7 +264,9 @@ class Worker:
                 return AttemptOutcome.PERMANENT, {**known, **dead}, End.DONE
             case _:
                 wait = LOOK_EVERY_S if step.creates else self._back_off(row, destination)
-                values = {**retrying, "due": NOW + wait, "unknown_at": NOW}
+                values = {**retrying, "due": NOW + wait}
+                if row.unknown_part in (None, step.part):
+                    values["unknown_at"] = NOW
                 return AttemptOutcome.UNKNOWN, values, End.LATER
 
     def _back_off(self, row: DeliveryRow, destination: Destination) -> float:
@@ -262,10 +275,12 @@ class Worker:
         return wait * (0.5 + self._jitter())
 
     async def _look(
-        self, row: DeliveryRow, step: Step, wanted: Wanted, destination: Destination
+        self, row: DeliveryRow, step: Step, wanted: Wanted, destination: Destination, *, probe: bool
     ) -> Receipt | End | None:
         """Look for what an unanswered create may have made. None: it is surely not there, create again."""
         grace = destination.config.manners.lookup_grace_s + LAST_LOOK_S
+        if await self._store.read(lambda conn: parking.rests(conn, row.destination, probe=probe)):
+            return await self._release(row, {"due": NOW}, End.LATER)
         now = await self._store.read(stories.now_of)
         since = now - (row.unknown_at or now)
         try:
@@ -279,7 +294,10 @@ class Worker:
         except (DeliveryError, TimeoutError) as error:
             reason = error.reason if isinstance(error, DeliveryError) else "the look-up got no answer"
             values = {"state": DeliveryState.RETRYING.value, "error": reason, "tries": row.tries + 1}
-            wait = self._back_off(row, destination)
+            asked_s = error.retry_after_s if isinstance(error, Transient) else None
+            if asked_s is not None:
+                await self._store.write(lambda conn: parking.hold(conn, row.destination, asked_s))
+            wait = self._back_off(row, destination) if asked_s is None else asked_s
             return await self._release(row, {**values, "due": NOW + wait}, End.LATER)
         if found is not None:
             log.info("deliver.adopted", delivery=row.id, destination=destination.config.label, part=step.part)
@@ -291,36 +309,47 @@ class Worker:
 
     # --- the end ---
 
-    async def _delivered(self, row: DeliveryRow, story: Story, *, had_unknown: bool, confirming: bool) -> End:
-        """Everything that the story was when it was read is shown; a newer revision lets the delivery lag again."""
-        confirm_s = self._config.global_.confirm_after_s
+    async def _delivered(self, row: DeliveryRow, story: Story, end: End, *, had_unknown: bool, confirming: bool) -> End:
+        """Everything that the story was when it was read is shown."""
+        confirm_at: Any = None if confirming else row.confirm_at
+        if had_unknown:
+            confirm_at = NOW + self._config.global_.confirm_after_s
+        values: dict[str, Any] = {
+            "delivered": story.revision,
+            "state": DeliveryState.DELIVERED.value,
+            "due": confirm_at,
+            "confirm_at": confirm_at,
+            "waiting_since": None,
+            "unknown_part": None,
+            "tries": 0,
+            "error": "",
+            "plain": False,
+        }
+        await self._store.write(lambda conn: attempts.skip_leftovers(conn, row, story.revision))
+        return await self._settle(row, story, values, end)
+
+    async def _settle(self, row: DeliveryRow, story: Story, values: dict[str, Any], end: End) -> End:
+        """Release a delivery that is done with the story as it was read; a newer revision lets it lag again."""
 
         async def write(conn: Any) -> bool:
             current = await deliveries.one(conn, row.id)
-            lags = current is not None and current.desired > story.revision
-            values: dict[str, Any] = {
-                "delivered": story.revision,
-                "state": (DeliveryState.PENDING if lags else DeliveryState.DELIVERED).value,
-                "due": NOW if lags else None,
-                "tries": 0,
-                "error": "",
-                "plain": False,
-            }
-            if had_unknown:
-                values["confirm_at"] = NOW + confirm_s
-            elif confirming:
-                values["confirm_at"] = None
-            confirm_at = None if confirming else row.confirm_at
-            if not lags and (had_unknown or confirm_at is not None):
-                values["due"] = NOW + confirm_s if had_unknown else confirm_at
-            await attempts.skip_leftovers(conn, row, story.revision)
-            return await deliveries.release(conn, row, values)
+            lag: dict[str, Any] = {}
+            if current is not None and current.desired > story.revision:
+                priority = AUDIBLE_CHANGE if current.audible > story.revision else QUIET_CHANGE
+                lag = {"state": DeliveryState.PENDING.value, "due": NOW, "waiting_since": NOW, "priority": priority}
+            return await deliveries.release(conn, row, {**values, **lag})
 
-        return End.DONE if await self._store.write(write) else End.LOST
+        return end if await self._store.write(write) else End.LOST
 
     async def _release(self, row: DeliveryRow, values: dict[str, Any], end: End) -> End:
         kept = await self._store.write(lambda conn: deliveries.release(conn, row, values))
         return end if kept else End.LOST
+
+
+def _settled(row: DeliveryRow, step: Step) -> DeliveryRow:
+    """Return a delivery after a step was done: how an unanswered try of the same part ended is known now."""
+    unknown_part = None if row.unknown_part == step.part else row.unknown_part
+    return replace(row, unknown_part=unknown_part, tries=0, started=row.started or step.part == "root")
 
 
 def _told(step: Step, wanted: Wanted) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Deliverer:
         self._worker = Worker(store, config, clock, metrics, jitter, owner)
         self._in_hand: dict[str, asyncio.Task[None]] = {}
         self._in_flight: Counter[str] = Counter()
-        self._probes: set[str] = set()
+        self._probes: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -82,9 +82,10 @@ class Deliverer:
                 except TimeoutError:
                     pass
         finally:
-            for task in self._in_hand.values():
+            tasks = (*self._in_hand.values(), *self._probes.values())
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._in_hand.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self, timeout_s: float) -> None:
         """Wait until nothing is being sent, at most `timeout_s` seconds."""
@@ -109,12 +110,13 @@ class Deliverer:
     async def _claim(self, identity: str, destination: Destination, limit: int, *, probe: bool = False) -> int:
         claimed_at = self._clock.monotonic()
         in_hand = tuple(self._in_hand)
-        rows = await self._store.write(lambda conn: deliveries.claim(conn, self._owner, identity, limit, in_hand))
+        rows = await self._store.write(
+            lambda conn: deliveries.claim(conn, self._owner, identity, limit, in_hand, probe=probe)
+        )
         for row in rows:
             self._in_flight[identity] += 1
-            if probe:
-                self._probes.add(row.id)
-            task = asyncio.create_task(self._work(row, destination, claimed_at), name=f"deliver-{row.id}")
+            work = self._work(row, destination, claimed_at, probe=probe)
+            task = asyncio.create_task(work, name=f"deliver-{row.id}")
             self._in_hand[row.id] = task
             task.add_done_callback(lambda _, row=row: self._done(row))  # type: ignore[misc]
         return len(rows)
@@ -124,20 +126,24 @@ class Deliverer:
         self._in_flight[row.destination] -= 1
         self._wake.set()
 
-    async def _work(self, row: DeliveryRow, destination: Destination, claimed_at: float) -> None:
+    async def _work(self, row: DeliveryRow, destination: Destination, claimed_at: float, *, probe: bool) -> None:
         try:
-            end = await self._worker.work(row, destination, claimed_at)
+            end = await self._worker.work(row, destination, claimed_at, probe=probe)
         except Exception:
             self._metrics.bugs.labels("deliver").inc()
             log.exception("deliver.bug", delivery=row.id, destination=destination.config.label)
             values = {"due": NOW + BUG_PAUSE_S, "tries": row.tries + 1}
             await self._store.write(lambda conn: deliveries.release(conn, row, values))
             return
-        if row.id in self._probes:
-            self._probes.discard(row.id)
-            if end is End.DONE:
-                log.info("deliver.unparked", destination=destination.config.label)
-                await self._store.write(lambda conn: parking.unpark(conn, row.destination))
+        if probe and end is End.DONE:
+            await self._unpark(row.destination, destination)
+        elif probe and end is End.NOTHING:
+            await self._store.write(lambda conn: parking.probed(conn, row.destination, 0.0))
+
+    async def _unpark(self, identity: str, destination: Destination) -> None:
+        log.info("deliver.unparked", destination=destination.config.label)
+        await self._store.write(lambda conn: parking.unpark(conn, identity))
+        self.wake()
 
     # --- what only time can bring ---
 
@@ -151,7 +157,7 @@ class Deliverer:
             if destination.secret_mark() != one.secret_mark:
                 log.info("deliver.secret_changed", destination=destination.config.label)
                 await self._store.write(lambda conn, one=one: parking.unpark(conn, one.identity))  # type: ignore[misc]
-            elif one.probe_due and not self._in_flight[one.identity]:
+            elif one.probe_due and not self._in_flight[one.identity] and one.identity not in self._probes:
                 await self._probe(one.identity, destination)
         if parked:
             await self._store.write(parking.mark)
@@ -160,14 +166,18 @@ class Deliverer:
     async def _probe(self, identity: str, destination: Destination) -> None:
         """One real delivery shows more than a question; where none waits, ask."""
         await self._store.write(lambda conn: parking.probed(conn, identity, PROBE_EVERY_S))
-        if await self._claim(identity, destination, 1, probe=True):
-            return
+        if not await self._claim(identity, destination, 1, probe=True):
+            task = asyncio.create_task(self._ask(identity, destination), name=f"probe-{destination.config.label}")
+            self._probes[identity] = task
+            task.add_done_callback(lambda _: self._probes.pop(identity))
+
+    async def _ask(self, identity: str, destination: Destination) -> None:
         try:
             async with asyncio.timeout(destination.config.manners.timeout_s):
                 await destination.sender.probe()
         except (DeliveryError, TimeoutError):
             return
-        await self._store.write(lambda conn: parking.unpark(conn, identity))
+        await self._unpark(identity, destination)
 
     async def _fall_back(self) -> None:
         after_s = self._config.global_.fallback_after_s

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.config.model import Config
 from receiver.enrichers.facts import evidence_facts
@@ -17,11 +18,14 @@ from receiver.record import Recorder
 from receiver.routing.tree import Routed, route
 from receiver.store import stories
 from receiver.store.engine import Store
+from receiver.store.stories import Draft
 
 log = structlog.get_logger(__name__)
 
 IDLE_S = 0.5
-IDENTIFY_AGAIN_S = 5.0
+IDENTIFY_AGAIN_MIN_S, IDENTIFY_AGAIN_MAX_S = 5.0, 300.0
+IDENTIFY_AGAIN_SHARE = 0.25
+"""An identity is asked for again after so much of the time that has passed since the story's newest alert."""
 LIMIT = 200
 
 
@@ -97,8 +101,8 @@ class Follower:
             if rests_s := await self._identify_again(story):
                 resting[story] = rests_s
         if resting:
-            longest_s = max(resting.values())
-            await self._store.write(lambda conn: stories.ask_later(conn, tuple(resting), longest_s))
+            soonest_s = min(resting.values())
+            await self._store.write(lambda conn: stories.ask_later(conn, tuple(resting), soonest_s))
 
     async def _due(self, timer: str) -> tuple[str, ...]:
         return await self._store.read(lambda conn: stories.due_stories(conn, timer, LIMIT))
@@ -134,7 +138,7 @@ class Follower:
 
     async def _identify_again(self, story: str) -> float:
         """Look a story's Plan up again. Returns for how many seconds its cluster is left alone; 0: it was asked."""
-        draft = await self._store.read(lambda conn: stories.load_draft(conn, story, 0.0))
+        draft = await self._store.read(lambda conn: _load(conn, story))
         if draft is None or draft.identity is None or draft.identity.kind != "plan":
             return 0.0
         old = draft.identity
@@ -147,7 +151,7 @@ class Follower:
             return route(alert.labels, {**identity.facts, **evidence}, self._config)
 
         await self._store.write(
-            lambda conn: self._recorder.identified(conn, story, identity, state, route_again, IDENTIFY_AGAIN_S)
+            lambda conn: self._recorder.identified(conn, story, identity, state, route_again, _again_in_s(draft))
         )
         self._on_change()
         return 0.0
@@ -157,3 +161,12 @@ class Follower:
         if change is not None:
             self._metrics.changes.labels(change.value).inc()
             self._on_change()
+
+
+async def _load(conn: AsyncConnection, story: str) -> Draft | None:
+    return await stories.load_draft(conn, story, await stories.now_of(conn))
+
+
+def _again_in_s(draft: Draft) -> float:
+    age_s = draft.now - max((row.changed_at for row in draft.alerts.values()), default=draft.opened)
+    return min(IDENTIFY_AGAIN_MAX_S, max(IDENTIFY_AGAIN_MIN_S, age_s * IDENTIFY_AGAIN_SHARE))

@@ -16,6 +16,7 @@ from receiver.clock import Clock
 from receiver.config.model import ClusterConfig, Config, SubjectRule
 from receiver.enrichers.facts import facts_of
 from receiver.enrichers.planstate import plan_phase, run_uid
+from receiver.enrichers.vms import count_vms, run_vms
 from receiver.kube import Cluster, ClusterError, PlanRow
 from receiver.model import Alert, Identity, PlanPhase, PlanState
 
@@ -101,13 +102,14 @@ class Identifier:
         state = PlanState(PlanPhase.UNREADABLE, why=why)
         if row is not None:
             asked = _from_row(asked, row, self._config.global_.shared_namespaces)
-            state = replace(state, phase=_told_by(row)) if cluster.plans().synced else state
+            follows = cluster.plans().synced and cluster.plans().problem is None
+            state = replace(state, phase=_told_by(row)) if follows else state
         prefix = "plan not read" if asked.owner_namespace else "namespace unknown"
         return replace(asked, complete=False, missing=(f"{prefix}: {why}",)), state
 
     async def _look_up(self, cluster: Cluster, asked: Identity) -> tuple[Identity, PlanState]:
         row, index = self._row(cluster, asked), cluster.plans()
-        if row is None and index.synced and asked.uid and index.was_deleted(asked.uid):
+        if row is None and index.synced and self._was_there(cluster, asked):
             return self._absent(cluster, asked)
         if self.rests_s(cluster.name):
             raise ClusterError("unreachable", f"cluster {cluster.name} did not answer a moment ago")
@@ -121,14 +123,14 @@ class Identifier:
             plan = self._pick(await self._find(cluster, asked.name), asked)
         if plan is None:
             return self._absent(cluster, asked)
-        return self._known(cluster.name, asked, plan), PlanState(plan_phase(plan), run_uid(plan))
+        return self._known(cluster.name, asked, plan), _state(plan)
 
     async def state_of(self, cluster_name: str, row: PlanRow) -> PlanState:
         """Return the state of a Plan that the watch just saw; it is fetched only where the columns do not tell."""
-        if row.executing or row.succeeded:
-            return PlanState(_told_by(row))
+        if row.executing:
+            return PlanState(PlanPhase.EXECUTING)
         _, state = await self.look_up(cluster_name, row.uid, row.namespace, row.name)
-        return state
+        return PlanState(PlanPhase.SUCCEEDED) if row.succeeded and state.phase is PlanPhase.UNREADABLE else state
 
     def _row(self, cluster: Cluster, asked: Identity) -> PlanRow | None:
         index = cluster.plans()
@@ -154,13 +156,17 @@ class Identifier:
             raise ClusterError("bad answer", f"{len(found)} plans are named {asked.name}: in {places}")
         return found[0] if found else None
 
+    def _was_there(self, cluster: Cluster, asked: Identity) -> bool:
+        """Only a look-up knows UID and namespace; any other Plan that is not here may live in a cluster of its own."""
+        return bool(asked.uid and asked.namespace) or cluster.plans().was_deleted(asked.uid)
+
     def _absent(self, cluster: Cluster, asked: Identity) -> tuple[Identity, PlanState]:
-        index = cluster.plans()
+        """Return an identity that says no more than was asked: what a story knows already stays."""
         why = f"plan {asked.name or asked.uid} is not in cluster {cluster.name}: it was deleted, or lives elsewhere"
-        # Only a look-up knows UID and namespace: such a Plan was there. Any other may live in a cluster of its own.
-        seen = bool(asked.uid and asked.namespace) or index.was_deleted(asked.uid)
-        state = PlanState(PlanPhase.GONE if index.synced and seen else PlanPhase.UNREADABLE, why=why)
-        return replace(asked, missing=(f"namespace unknown: {why}",) if not asked.namespace else (why,)), state
+        gone = cluster.plans().synced and self._was_there(cluster, asked)
+        missing = (why,) if asked.namespace else (f"namespace unknown: {why}",)
+        state = PlanState(PlanPhase.GONE if gone else PlanPhase.UNREADABLE, why=why)
+        return replace(asked, complete=False, missing=missing), state
 
     def _known(self, cluster: str, asked: Identity, plan: dict[str, Any]) -> Identity:
         read = facts_of(plan, None, self._config.global_.shared_namespaces)
@@ -261,6 +267,12 @@ class Identifier:
             elif all(matcher.matches(alert.labels) for matcher in cluster.matchers):
                 return cluster
         return default
+
+
+def _state(plan: dict[str, Any]) -> PlanState:
+    phase = plan_phase(plan)
+    counts = count_vms(plan, run_vms(plan)) if phase is PlanPhase.SUCCEEDED else None
+    return PlanState(phase, run_uid(plan), counts=counts)
 
 
 def _asked(cluster: str, uid: str, namespace: str, name: str) -> Identity:

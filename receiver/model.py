@@ -127,6 +127,18 @@ class PlanPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class VMCounts:
+    """How the VMs of a run stand; the five states add up to `total`."""
+
+    total: int = 0
+    failed: int = 0
+    succeeded: int = 0
+    running: int = 0
+    waiting: int = 0
+    canceled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PlanState:
     """A Plan's phase at one moment, and the run (Migration UID) that it belongs to, where known."""
 
@@ -134,6 +146,8 @@ class PlanState:
     run: str = ""
     why: str = ""
     """For UNREADABLE and GONE: what was seen, in a sentence for people."""
+    counts: VMCounts | None = None
+    """For SUCCEEDED: how the VMs of the last run stand, where the Plan could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,18 +205,6 @@ class VMFailure:
     """on, off, or empty."""
     off_since: datetime | None = None
     target_exists: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VMCounts:
-    """How the VMs of a run stand; the five states add up to `total`."""
-
-    total: int = 0
-    failed: int = 0
-    succeeded: int = 0
-    running: int = 0
-    waiting: int = 0
-    canceled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from receiver.model import (
     PlanPhase,
     PlanState,
     StoryState,
+    VMCounts,
 )
 from receiver.routing.tree import Routed
 from receiver.store import order, stories
@@ -160,8 +161,6 @@ class Recorder:
         if evidence.complete or draft.gather_tries >= 1:
             await self._teller.hurry(conn, draft)
 
-    # --- one alert ---
-
     async def _take_in(
         self, conn: AsyncConnection, one: Incoming, touched: Mapping[str, _Touched], now: float
     ) -> Draft | None:
@@ -172,24 +171,18 @@ class Recorder:
         if seen >= one.seq:
             return None
         draft = await self._open_story(conn, one, touched, now)
-        if draft is not None:
-            return self._update(draft, one)
-        return await self._without_open_story(conn, one, touched, now)
+        return self._update(draft, one) if draft else await self._without_open_story(conn, one, touched, now)
 
     async def _open_story(
         self, conn: AsyncConnection, one: Incoming, touched: Mapping[str, _Touched], now: float
     ) -> Draft | None:
         names = _names(one.identity)
-        found: dict[str, Draft] = {}
-        for entry in touched.values():
-            if entry.draft.open and names & {entry.draft.subject, entry.draft.alias} - {""}:
-                found[entry.draft.id] = entry.draft
+        drafts = [entry.draft for entry in touched.values() if entry.draft.open]
+        found = {draft.id: draft for draft in drafts if names & {draft.subject, draft.alias}}
         for draft in await stories.find_open(conn, names, now):
             found.setdefault(draft.id, touched[draft.id].draft if draft.id in touched else draft)
         alive = [draft for draft in found.values() if draft.open]
-        if not alive:
-            return None
-        return await self._merge(conn, alive, now) if len(alive) > 1 else alive[0]
+        return await self._merge(conn, alive, now) if len(alive) > 1 else next(iter(alive), None)
 
     def _update(self, draft: Draft, one: Incoming) -> Draft:
         if draft.identity is None or one.identity.complete or not draft.identity.complete:
@@ -221,7 +214,7 @@ class Recorder:
         if one.role == "success":
             return self._success_story(one, now)
         within = self._config.global_.reopen_within_s
-        if last is not None and last.closed is not None and now - last.closed <= within:
+        if last is not None and last.failures and last.closed is not None and now - last.closed <= within:
             _put(last, one)
             return self._reopen(last, one)
         return self._new_story(one, now, last.id if last else "")
@@ -315,8 +308,6 @@ class Recorder:
             older.note_change(Change.ALERTS, f"took over story {one.id} of the same plan")
         return older
 
-    # --- what it becomes ---
-
     async def _settle(
         self, conn: AsyncConnection, draft: Draft, plan: PlanState, routed: Mapping[str, Routed]
     ) -> Change | None:
@@ -357,6 +348,9 @@ class Recorder:
             draft.run = draft.run or plan.run
         if judgement.close_as is not None:
             draft.outcome, draft.closed = judgement.close_as, draft.now
+            if judgement.close_as is Outcome.FIXED and draft.evidence is not None:
+                # The counts of the failed run would read as if VMs were still missing.
+                draft.evidence = replace(draft.evidence, counts=plan.counts or VMCounts())
             draft.identify_due = None
         if judgement.change is not None:
             draft.note_change(judgement.change, judgement.text)

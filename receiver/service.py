@@ -23,6 +23,7 @@ from receiver.identify import Identifier
 from receiver.inbox import InboxWorker
 from receiver.metrics import Metrics
 from receiver.record import Recorded, Recorder
+from receiver.rendering import Renderer
 from receiver.store import figures, inbox
 from receiver.store.engine import Store
 from receiver.store.upgrade import FileLock, LockedError, upgrade
@@ -48,6 +49,7 @@ class Service:
         self.metrics = metrics
         self.clock = clock
         self.store: Store | None = None
+        self.words: Renderer | None = None
         self._url = url
         self._on_fatal = on_fatal
         self._owner = secrets.token_hex(8)
@@ -127,7 +129,7 @@ class Service:
 
     async def _work(self, store: Store, stack: contextlib.AsyncExitStack) -> None:
         config, metrics = self.config, self.metrics
-        words = build.renderer(config, lambda _: metrics.templates_broken.inc())
+        words = self.words = build.renderer(config, lambda _: metrics.templates_broken.inc())
         destinations = await stack.enter_async_context(build.destinations(config, words))
         clusters = build.clusters(config)
         for cluster in clusters.values():

@@ -73,7 +73,9 @@ class Stage:
 
     async def shows(self, what: str, condition: Callable[[dict[str, Any]], bool]) -> None:
         """Wait until the sandbox shows it; raises StageError when it does not come."""
-        if not await until(lambda: condition(self.now()), STAGE_WITHIN_S, self._ended):
+        came = await until(lambda: condition(self.now()), STAGE_WITHIN_S, self._ended)
+        self.tell()
+        if not came:
             why = (
                 f"the service ended with exit code {self._ended.result()}" if self._ended.done() else "it did not come"
             )

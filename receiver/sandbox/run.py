@@ -52,25 +52,26 @@ async def run(console: Console) -> int:
     """Serve until a signal, or until the service ends by itself; return the exit code."""
     zone = datetime.now().astimezone().tzinfo  # the reader's own clock
     state = Sandbox.new(time.time, zone=zone) if zone else Sandbox.new(time.time)
-    # The sandbox begins empty, so the service must, too: it would look for messages that are no longer there.
-    shutil.rmtree(DATA, ignore_errors=True)
-    env = {"MTV_RECEIVER_DATA": str(DATA), "MTV_RECEIVER_DATABASE_URL": ""}  # never a database used in earnest
     command = service(CONFIG, SERVICE_PORT)
+    env = {"MTV_RECEIVER_DATA": str(DATA), "MTV_RECEIVER_DATABASE_URL": ""}  # never a database used in earnest
     with stop_signals() as stop:
-        async with serving(build_app(state), SANDBOX_PORT), program(*command, env=env) as ended:
-            stopped = asyncio.create_task(stop.wait())
-            ready = asyncio.create_task(answers(f"http://127.0.0.1:{SERVICE_PORT}/-/ready", ended, "the service"))
-            await asyncio.wait([ready, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if ready.done():
-                ready.result()
-                console.print(BANNER, soft_wrap=True, highlight=False)
-                await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
-            ready.cancel()
-            stopped.cancel()
-            if not stop.is_set():
-                console.print(f"The service ended with exit code {ended.result()}; its last words are above.")
-                return ended.result() or 1
-            console.print("Stopping …")
+        async with serving(build_app(state), SANDBOX_PORT):
+            # The sandbox begins empty, so the service must, too: it would look for messages that are no longer there.
+            await asyncio.to_thread(shutil.rmtree, DATA, ignore_errors=True)
+            async with program(*command, env=env) as ended:
+                stopped = asyncio.create_task(stop.wait())
+                ready = asyncio.create_task(answers(f"http://127.0.0.1:{SERVICE_PORT}/-/ready", ended, "the service"))
+                await asyncio.wait([ready, stopped], return_when=asyncio.FIRST_COMPLETED)
+                if ready.done():
+                    ready.result()
+                    console.print(BANNER, soft_wrap=True, highlight=False)
+                    await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+                ready.cancel()
+                stopped.cancel()
+                if not stop.is_set():
+                    console.print(f"The service ended with exit code {ended.result()}; its last words are above.")
+                    return ended.result() or 1
+                console.print("Stopping …")
     return 0
 
 

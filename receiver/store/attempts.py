@@ -29,12 +29,16 @@ class Attempt:
     error: str
 
 
-async def begin(conn: AsyncConnection, row: DeliveryRow, part: str, op: str, *, creates: bool) -> int | None:
-    """Record that a try begins and return its number; None when the claim is no longer ours."""
-    values: dict[str, Any] = {"unknown_part": part}
-    if row.unknown_part != part or row.unknown_at is None:
-        values["unknown_at"] = NOW
-    if creates and part == "root":
+async def begin(conn: AsyncConnection, row: DeliveryRow, part: str, op: str) -> int | None:
+    """Record that a try begins and return its number; None when the claim is no longer ours.
+
+    An entry of unknown outcome stays marked while the root is brought up to date before it: it is still to be looked
+    for, and an update of the root needs no mark, since it may be repeated.
+    """
+    values: dict[str, Any] = {"fence": row.fence}
+    if row.unknown_part in (None, part):
+        values |= {"unknown_part": part, "unknown_at": NOW}
+    if part == "root":
         values["started"] = True
     result = await conn.execute(
         update(deliveries).where(deliveries.c.id == row.id, deliveries.c.fence == row.fence).values(**values)
@@ -64,11 +68,13 @@ async def store_receipt(
     conn: AsyncConnection, row: DeliveryRow, part: str, receipt: Mapping[str, Any], values: Mapping[str, Any]
 ) -> bool:
     """Keep a part's receipt if the claim is still ours."""
-    root = {"root": dump_json(receipt)} if part == "root" else {}
+    kept: dict[str, Any] = {"root": dump_json(receipt)} if part == "root" else {}
+    if row.unknown_part in (None, part):
+        kept |= {"unknown_part": None, "unknown_at": None}
     result = await conn.execute(
         update(deliveries)
         .where(deliveries.c.id == row.id, deliveries.c.fence == row.fence)
-        .values(unknown_part=None, unknown_at=None, **root, **values)
+        .values(fence=row.fence, **kept, **values)
     )
     if result.rowcount != 1:
         return False

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy import Row, and_, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from receiver.model import Change, DeliveryState, Entry, Keys, Reason
+from receiver.model import Change, DeliveryState, Entry, Keys, Reason, StoryState
 from receiver.store.codec import KEYS, REASONS, dump, dump_json, load, moment
 from receiver.store.engine import NOW
-from receiver.store.schema import deliveries, delivery_alerts, destinations, entries
+from receiver.store.schema import deliveries, delivery_alerts, destinations, entries, stories
 
 LEASE_S = 60.0
 """How long a claim holds, by the database's clock."""
@@ -152,9 +152,16 @@ async def set_reasons(conn: AsyncConnection, delivery: str, reasons: tuple[Reaso
 
 
 async def set_firing(conn: AsyncConnection, ids: Sequence[str], firing: bool) -> None:
-    """Set whether deliveries fire."""
-    if ids:
-        await conn.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(firing=firing))
+    """Set whether deliveries fire. What was skipped because its story was over by then is to be told after all."""
+    if not ids:
+        return
+    await conn.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(firing=firing))
+    if firing:
+        await conn.execute(
+            update(deliveries)
+            .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.SKIPPED.value)
+            .values(state=DeliveryState.PENDING.value, due=NOW, priority=NEW_ROOT, waiting_since=NOW)
+        )
 
 
 _ENDED = (DeliveryState.DEAD.value, DeliveryState.SKIPPED.value, DeliveryState.PARKED.value)
@@ -171,7 +178,8 @@ async def bump(
     if audible:
         await conn.execute(update(deliveries).where(*where).values(audible=revision))
     priority = AUDIBLE_CHANGE if audible else QUIET_CHANGE
-    waits = deliveries.c.due.is_not(None)
+    # A delivered one that has a time only waits to confirm what it shows.
+    waits = and_(deliveries.c.due.is_not(None), deliveries.c.state != DeliveryState.DELIVERED.value)
     alive = deliveries.c.state.not_in(_ENDED)
     await conn.execute(
         update(deliveries)
@@ -201,11 +209,14 @@ async def hurry(conn: AsyncConnection, story: str, now: float) -> None:
 async def add_entry(
     conn: AsyncConnection, delivery: str, key: str, change: Change, text: str, rev: int, now: float
 ) -> None:
-    """Add an entry; those not yet sent are folded into it."""
+    """Add an entry; those not yet sent are folded into it. One that may have been sent stays on its own."""
     if (await conn.execute(select(entries.c.key).where(entries.c.delivery == delivery, entries.c.key == key))).first():
         return
+    begun = select(deliveries.c.unknown_part).where(deliveries.c.id == delivery, deliveries.c.unknown_part.is_not(None))
     await conn.execute(
-        update(entries).where(entries.c.delivery == delivery, entries.c.state == "pending").values(state="folded")
+        update(entries)
+        .where(entries.c.delivery == delivery, entries.c.state == "pending", entries.c.key.not_in(begun))
+        .values(state="folded")
     )
     await conn.execute(
         insert(entries).values(
@@ -278,15 +289,27 @@ async def next_due(conn: AsyncConnection) -> float | None:
 
 
 async def claim(
-    conn: AsyncConnection, owner: str, destination: str, limit: int, in_hand: Sequence[str] = ()
+    conn: AsyncConnection,
+    owner: str,
+    destination: str,
+    limit: int,
+    in_hand: Sequence[str] = (),
+    *,
+    probe: bool = False,
 ) -> list[DeliveryRow]:
     """Take due deliveries of one destination for LEASE_S seconds: new roots, audible, quiet; oldest first.
 
-    `in_hand` are those that this process still works on, whatever became of their lease.
+    `in_hand` are those that this process still works on, whatever became of their lease. With `probe` only what a
+    parked destination would be sent once it is free again: nothing for a closed story that it never showed.
     """
+    still_wanted = or_(
+        deliveries.c.started.is_(True),
+        deliveries.c.story.in_(select(stories.c.id).where(stories.c.state != StoryState.RESOLVED.value)),
+    )
     chosen = (
         select(deliveries.c.id)
         .where(deliveries.c.destination == destination, _claimable(), deliveries.c.id.not_in(in_hand))
+        .where(still_wanted if probe else true())
         .order_by(deliveries.c.priority, deliveries.c.waiting_since, deliveries.c.id)
         .limit(limit)
     )

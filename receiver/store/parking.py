@@ -50,15 +50,29 @@ async def mark(conn: AsyncConnection) -> None:
         .where(
             deliveries.c.destination.in_(parked_now),
             deliveries.c.due.is_not(None),
-            deliveries.c.state != DeliveryState.PARKED.value,
+            deliveries.c.state.not_in((DeliveryState.PARKED.value, DeliveryState.DELIVERED.value)),
         )
         .values(state=DeliveryState.PARKED.value)
     )
 
 
 async def hold(conn: AsyncConnection, destination: str, seconds: float) -> None:
-    """Leave a destination alone that asked for it (429)."""
-    await _put(conn, destination, {"hold_until": NOW + seconds})
+    """Leave a destination alone that asked for it (429). The longest that it asked for counts."""
+    longer = (
+        select(destinations.c.identity)
+        .where(destinations.c.identity == destination, destinations.c.hold_until > NOW + seconds)
+        .limit(1)
+    )
+    if (await conn.execute(longer)).first() is None:
+        await _put(conn, destination, {"hold_until": NOW + seconds})
+
+
+async def rests(conn: AsyncConnection, destination: str, *, probe: bool = False) -> bool:
+    """Is nothing to be sent there now? A probe is what may be sent to a parked destination."""
+    held = destinations.c.hold_until > NOW
+    resting = held if probe else or_(held, destinations.c.parked.is_(True))
+    where = and_(destinations.c.identity == destination, resting)
+    return (await conn.execute(select(destinations.c.identity).where(where))).first() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +156,7 @@ async def in_need_of_fallback(conn: AsyncConnection, fallback_after_s: float) ->
                 deliveries.c.state == DeliveryState.DEAD.value,
                 and_(
                     deliveries.c.due.is_not(None),
-                    deliveries.c.state != DeliveryState.MUTED.value,
+                    deliveries.c.state.not_in((DeliveryState.MUTED.value, DeliveryState.DELIVERED.value)),
                     or_(deliveries.c.started.is_(True), stories.c.state != StoryState.RESOLVED.value),
                     or_(
                         destinations.c.parked.is_(True),

@@ -363,7 +363,9 @@ async def due_evidence(conn: AsyncConnection, limit: int, in_hand: Sequence[str]
 async def ask_later(conn: AsyncConnection, ids: Sequence[str], in_s: float) -> None:
     """Let open stories wait so many seconds more before their identity is asked for again."""
     await conn.execute(
-        update(stories).where(stories.c.id.in_(ids), stories.c.identify_due.is_not(None)).values(identify_due=NOW + in_s)
+        update(stories)
+        .where(stories.c.id.in_(ids), stories.c.identify_due.is_not(None))
+        .values(identify_due=NOW + in_s)
     )
 
 

@@ -32,6 +32,9 @@ def upgrade(url: str) -> str:
     config = AlembicConfig()
     config.set_main_option("script_location", str(_HERE / "migrations"))
     script = ScriptDirectory.from_config(config)
+    if url.startswith("sqlite"):
+        # The file holds what alerts say: nobody else on the machine reads it. SQLite's own side files take its mode.
+        os.close(os.open(url.partition(":///")[2], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     engine = create_engine(url.replace("+aiosqlite", ""))
     try:
         with engine.begin() as conn:

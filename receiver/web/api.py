@@ -15,9 +15,11 @@ from starlette.routing import Route
 
 from receiver.config.model import Config, SecretError
 from receiver.ingest import is_allowed
+from receiver.rendering import Renderer
 from receiver.store import attempts, deliveries, ledger, stories
 from receiver.store.engine import Store
 from receiver.views import delivery_json, story_json
+from receiver.web.story_page import story_page
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -29,6 +31,7 @@ class Shown(Protocol):
 
     config: Config
     store: Store | None
+    words: Renderer | None
 
 
 class BadQueryError(ValueError):
@@ -48,7 +51,11 @@ class Api:
             Route("/api/v1/stories/{id}", self._guard(_story)),
             Route("/api/v1/deliveries", self._guard(_deliveries)),
             Route("/api/v1/deliveries/{id}", self._guard(_delivery)),
+            Route("/stories/{id}", self._guard(self._story_page)),
         ]
+
+    async def _story_page(self, request: Request, store: Store) -> Response:
+        return await story_page(request, store, self._service.words)
 
     def _guard(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:

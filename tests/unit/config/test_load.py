@@ -271,7 +271,7 @@ def test_every_route_knows_its_line(everything: Config) -> None:
     assert lines == sorted(set(lines))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_piece_of_a_good_file_replaced_by_anything_is_a_config_or_a_problem(data: st.DataObject) -> None:
     raw = plain(read_yaml(EVERYTHING.read_bytes()).value)

@@ -1,0 +1,111 @@
+"""Claims: two workers never hold one delivery, and a stale answer is never recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from receiver import ids
+from receiver.model import AttemptOutcome, Reason
+from receiver.store import attempts, deliveries, stories
+from receiver.store.deliveries import NewDelivery
+from receiver.store.engine import NOW, Store, sqlite_url
+from receiver.store.schema import deliveries as table
+from receiver.store.stories import Draft
+from receiver.store.upgrade import upgrade
+
+pytestmark = pytest.mark.anyio
+
+
+async def fill(conn: Any, count: int) -> None:
+    now = await stories.now_of(conn)
+    for number in range(count):
+        draft = Draft(
+            id=f"story-{number}", subject=f"s{number}", kind="alert", severity="critical", title="t",
+            opened=now, now=now, new=True,
+        )  # fmt: skip
+        await stories.save(conn, draft, None, "", "")
+        new = NewDelivery(
+            id=f"d{number}", receiver="r", kind="slack", destination="slack:x", label="r/slack",
+            keys=ids.keys(draft.id, draft.subject, "slack:x"), reasons=(Reason("", "x"),), intervals=(), wait_s=0.0,
+        )  # fmt: skip
+        await deliveries.add(conn, draft.id, new, 1, now)
+
+
+async def test_two_workers_and_1000_shuffled_claims_end_with_the_highest_revision_once(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    chance = random.Random(5)
+    shown: dict[str, list[int]] = {}
+    holders: dict[str, str] = {}
+    async with Store.open(url) as store:
+        await store.write(lambda conn: fill(conn, 20))
+
+        async def bump() -> None:
+            for revision in range(2, 52):
+                for number in chance.sample(range(20), 20):
+                    await store.write(
+                        lambda conn, number=number, revision=revision: deliveries.bump(
+                            conn, f"story-{number}", revision, 0.0, audible=False
+                        )
+                    )
+
+        async def work(owner: str, done: asyncio.Event) -> None:
+            while True:
+                rows = await store.write(lambda conn: deliveries.claim(conn, owner, "slack:x", 3))
+                if not rows and done.is_set():
+                    return
+                for row in rows:
+                    assert row.id not in holders, "two workers hold one delivery"
+                    holders[row.id] = owner
+                for row in chance.sample(rows, len(rows)):
+                    current = await store.read(lambda conn, row=row: deliveries.one(conn, row.id))
+                    assert current is not None
+                    await asyncio.sleep(0)
+                    shown.setdefault(row.id, []).append(current.desired)
+
+                    async def finish(conn: Any, row: Any = row, revision: int = current.desired) -> bool:
+                        now = await deliveries.one(conn, row.id)
+                        lags = now.desired > revision
+                        del holders[row.id]
+                        values = {"delivered": revision, "due": NOW if lags else None}
+                        return await deliveries.release(conn, row, values)
+
+                    assert await store.write(finish)
+                await asyncio.sleep(0)
+
+        done = asyncio.Event()
+        workers = [asyncio.create_task(work(name, done)) for name in ("a", "b")]
+        await bump()
+        done.set()
+        await asyncio.gather(*workers)
+        rows = await store.read(lambda conn: _all(conn))
+        assert {row.delivered for row in rows} == {51}
+        for revisions in shown.values():
+            assert revisions == sorted(revisions), "something old overwrote something newer"
+
+
+async def _all(conn: Any) -> list[Any]:
+    return list((await conn.execute(select(table.c.delivered))).all())
+
+
+async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    async with Store.open(url) as store:
+        await store.write(lambda conn: fill(conn, 1))
+        (old,) = await store.write(lambda conn: deliveries.claim(conn, "a", "slack:x", 1))
+        number = await store.write(lambda conn: attempts.begin(conn, old, "root", "create", creates=True))
+        assert number is not None
+        await store.write(lambda conn: conn.execute(update(table).values(claimed_until=NOW - 1)))
+        (new,) = await store.write(lambda conn: deliveries.claim(conn, "b", "slack:x", 1))
+        assert new.unknown_part == "root", "the second claim knows that a create is unanswered"
+        await store.write(lambda conn: attempts.end(conn, number, AttemptOutcome.OK))
+        assert not await store.write(lambda conn: attempts.store_receipt(conn, old, "root", {"ts": "1"}, {}))
+        assert not await store.write(lambda conn: deliveries.release(conn, old, {"due": None}))
+        assert await store.write(lambda conn: attempts.begin(conn, old, "root", "create", creates=True)) is None

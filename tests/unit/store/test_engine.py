@@ -1,0 +1,107 @@
+"""The store's one write queue, its schema and its lock."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, func, insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from receiver.store import engine
+from receiver.store.engine import Store, StoreBusyError, sqlite_url
+from receiver.store.schema import metadata, pulse
+from receiver.store.upgrade import FileLock, LockedError, NewerSchemaError, upgrade
+
+pytestmark = pytest.mark.anyio
+
+
+def put(number: int) -> Any:
+    async def write(conn: Any) -> int:
+        await conn.execute(insert(pulse).values(id=number, at=0.0))
+        return number
+
+    return write
+
+
+async def count(conn: Any) -> int:
+    return int((await conn.execute(select(func.count()).select_from(pulse))).scalar_one())
+
+
+async def test_a_failing_write_takes_none_of_its_neighbours_along(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    async with Store.open(url) as store:
+        results = await asyncio.gather(*(store.write(put(number)) for number in (1, 2, 2, 3)), return_exceptions=True)
+        assert [type(one) for one in results] == [int, int, IntegrityError, int]
+        assert await store.read(count) == 3
+
+
+async def test_a_write_that_was_answered_is_on_disk(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    async with Store.open(url) as store:
+        await store.write(put(7))
+        other = create_engine(url.replace("+aiosqlite", ""))
+        with other.connect() as conn:
+            assert conn.execute(select(pulse.c.id)).scalars().all() == [7]
+            assert conn.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        other.dispose()
+
+
+async def test_more_writes_than_the_queue_holds_are_refused_at_once(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    async with Store.open(url) as store:
+        gate = asyncio.Event()
+
+        async def slow(_: Any) -> None:
+            await gate.wait()
+
+        first = asyncio.create_task(store.write(slow))
+        waiting = [asyncio.create_task(store.write(put(number))) for number in range(engine.MAX_WAITING + 200)]
+        await asyncio.sleep(0)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        refused = [one for one in waiting if one.done() and isinstance(one.exception(), StoreBusyError)]
+        assert refused
+        gate.set()
+        await first
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert await store.read(count) == len(waiting) - len(refused)
+
+
+def test_the_migrations_make_exactly_the_declared_schema(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    made = create_engine(url.replace("+aiosqlite", ""))
+    with made.connect() as conn:
+        assert compare_metadata(MigrationContext.configure(conn), metadata) == []
+    made.dispose()
+
+
+def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    assert upgrade(url) == upgrade(url)
+
+
+def test_a_schema_of_a_newer_version_is_refused_with_a_clear_line(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    made = create_engine(url.replace("+aiosqlite", ""))
+    with made.begin() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    made.dispose()
+    with pytest.raises(NewerSchemaError, match="9999"):
+        upgrade(url)
+
+
+def test_the_lock_is_held_once_and_freed_with_its_holder(tmp_path: Path) -> None:
+    one, other = FileLock(tmp_path / "x.db"), FileLock(tmp_path / "x.db")
+    with one, pytest.raises(LockedError):
+        other.acquire()
+    with other:
+        pass
