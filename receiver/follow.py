@@ -96,13 +96,16 @@ class Follower:
             await self._catch_up(self._synced.pop())
         for story in await self._due("close_at"):
             await self._judge_again(story)
-        resting: dict[str, float] = {}
-        for story in await self._due("identify_due"):
-            if rests_s := await self._identify_again(story):
-                resting[story] = rests_s
-        if resting:
-            soonest_s = min(resting.values())
-            await self._store.write(lambda conn: stories.ask_later(conn, tuple(resting), soonest_s))
+        await self._identify_due()
+
+    async def _identify_due(self) -> None:
+        due = await self._due("identify_due")
+        rests_s = min((self._identifier.rests_s(cluster) for cluster in self._clusters), default=0.0)
+        if due and rests_s:  # a storm of stories costs one statement while nobody can be asked
+            await self._store.write(lambda conn: stories.ask_later(conn, due, rests_s))
+            return
+        for story in due:
+            await self._identify_again(story)
 
     async def _due(self, timer: str) -> tuple[str, ...]:
         return await self._store.read(lambda conn: stories.due_stories(conn, timer, LIMIT))
@@ -136,14 +139,14 @@ class Follower:
         _, state = await self._identifier.look_up(identity.cluster, identity.uid, identity.namespace, identity.name)
         return state
 
-    async def _identify_again(self, story: str) -> float:
-        """Look a story's Plan up again. Returns for how many seconds its cluster is left alone; 0: it was asked."""
+    async def _identify_again(self, story: str) -> None:
         draft = await self._store.read(lambda conn: _load(conn, story))
         if draft is None or draft.identity is None or draft.identity.kind != "plan":
-            return 0.0
+            return
         old = draft.identity
         if rests_s := self._identifier.rests_s(old.cluster):
-            return rests_s
+            await self._store.write(lambda conn: stories.ask_later(conn, (story,), rests_s))
+            return
         identity, state = await self._identifier.look_up(old.cluster, old.uid, old.namespace, old.name)
         evidence = evidence_facts(draft.evidence) if draft.evidence else {}
 
@@ -154,7 +157,6 @@ class Follower:
             lambda conn: self._recorder.identified(conn, story, identity, state, route_again, _again_in_s(draft))
         )
         self._on_change()
-        return 0.0
 
     async def _changed(self, story: str, state: PlanState) -> None:
         change = await self._store.write(lambda conn: self._recorder.plan_changed(conn, story, state))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.clock import Clock
 from receiver.config.model import Config
@@ -17,7 +18,7 @@ from receiver.metrics import Metrics
 from receiver.model import Alert
 from receiver.record import Recorder
 from receiver.routing.tree import Routed, route
-from receiver.store import stories
+from receiver.store import deliveries, stories
 from receiver.store.engine import NOW, Store
 from receiver.store.stories import Draft
 
@@ -102,6 +103,11 @@ class Gatherer:
         if draft is None or draft.identity is None or cluster is None or not draft.open:
             await self._store.write(lambda conn: stories.set_gather_due(conn, story, None))
             return
+        if not draft.identity.namespace:
+            # Nothing to read before the Plan is found, and then evidence is wanted anew: only let nobody wait for it.
+            await self._store.write(lambda conn: _nothing_yet(conn, story))
+            self._on_change()
+            return
         newest = max(draft.failures, key=lambda row: row.seq, default=None)
         evidence = await gather_plan(
             cluster,
@@ -121,3 +127,8 @@ class Gatherer:
 
         await self._store.write(lambda conn: self._recorder.gathered(conn, story, evidence, route_again, again))
         self._on_change()
+
+
+async def _nothing_yet(conn: AsyncConnection, story: str) -> None:
+    await stories.set_gather_due(conn, story, None)
+    await deliveries.hurry(conn, story, await stories.now_of(conn))

@@ -54,7 +54,6 @@ class Recorded:
     """What a batch did."""
 
     stories: list[str] = field(default_factory=list)
-    opened: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
 
 
@@ -89,8 +88,6 @@ class Recorder:
             entry.plan = one.plan
         recorded = Recorded()
         for entry in touched.values():
-            if entry.draft.new:
-                recorded.opened.append(entry.draft.id)
             change = await self._settle(conn, entry.draft, entry.plan, entry.routed)
             recorded.stories.append(entry.draft.id)
             if change is not None:

@@ -81,7 +81,7 @@ class Teller:
             if row.id in plan.more:
                 await self._add_reasons(conn, row, plan.more[row.id])
         stopped = await self._set_firing(conn, draft, plan)
-        if change is not None:
+        if change is not None and plan.rows:
             await self._bump(conn, draft, plan.rows, change, text, key)
         elif stopped:
             await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=True, ids=stopped)
@@ -104,6 +104,8 @@ class Teller:
         """
         stopped: list[str] = []
         fires: list[str] = []
+        if not plan.rows:
+            return []
         routed = await deliveries.joined(conn, [row.id for row in plan.rows])
         firing = {row.alert.fingerprint for row in draft.failures if row.firing}
         for row in plan.rows:

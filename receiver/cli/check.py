@@ -16,7 +16,7 @@ from rich.text import Text
 from receiver import build
 from receiver.attempt import Destination
 from receiver.cli.common import Exit
-from receiver.cli.output import JSON_OPTION, console, print_json, table
+from receiver.cli.output import JSON_OPTION, console, print_json, problem_line, table
 from receiver.config.load import check as check_config
 from receiver.config.model import ClusterConfig, Config, SecretError
 from receiver.config.problems import Problem
@@ -126,19 +126,11 @@ async def _ask_cluster(config: ClusterConfig) -> Asked:
 # --- telling ---
 
 
-def _line(problem: Problem) -> str:
-    text = str(problem)
-    if not problem.warning:
-        return text
-    place = f"{problem.file}:{problem.line}:{problem.column}: "
-    return f"{place}warning: {text.removeprefix(place)}"
-
-
 def _print(
     out: Console, file: Path, config: Config | None, problems: Sequence[Problem], asked: Sequence[Asked]
 ) -> None:
     for problem in problems:
-        out.print(_line(problem), soft_wrap=True)
+        out.print(problem_line(problem), soft_wrap=True)
     warnings = sum(problem.warning for problem in problems)
     counts = [(len(problems) - warnings, "problem"), (warnings, "warning")]
     said = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts if n)

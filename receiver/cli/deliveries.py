@@ -57,10 +57,10 @@ def list_deliveries(
         out.print("no deliveries")
         return
     wide = out.width >= WIDE
-    shown = table("ID", *(("STORY",) if wide else ()), "TO", "STATE", "TRIES", "ERROR", stretch="ERROR")
+    shown = table("ID", "TO", "STATE", *(("TRIES", "STORY") if wide else ()), "ERROR", stretch="ERROR")
     for row, tries in found:
-        more = (Text(row.story),) if wide else ()
-        shown.add_row(Text(row.id), *more, Text(row.label), _state(row), str(len(tries)), Text(row.error))
+        more = (str(len(tries)), row.story) if wide else ()
+        shown.add_row(Text(row.id), Text(row.label), _state(row), *more, Text(row.error))
     out.print(shown)
 
 

@@ -124,21 +124,20 @@ def test_every_captured_body_has_an_expectation() -> None:
     assert len(sequences) == 5
 
 
-async def test_every_captured_body_is_accepted_whole_and_opens_the_stories_it_should(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "expected"), OPENED_ALONE.items())
+async def test_a_captured_body_is_accepted_whole_and_opens_the_stories_it_should(
+    name: str, expected: int, tmp_path: Path
+) -> None:
     receivers = f"- name: platform\n  {slack('#platform')}\n"
-    async with FakeVendors() as vendors:
-        for number, (name, expected) in enumerate(OPENED_ALONE.items()):
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            before = len(vendors.slack_roots())
-            async with running(routes_yaml(vendors, folder, top=SLOW, receivers=receivers), vendors) as service:
-                for body in bodies(name):
-                    answer = await service.send(body)
-                    assert answer == {"accepted": len(body["alerts"]), "rejected": []}, name
-                await settled(service)
-                stories = await service.stories()
-            assert [one["state"] for one in stories] == ["firing"] * expected, name
-            assert len(vendors.slack_roots()) - before == expected, name
+    async with (
+        FakeVendors() as vendors,
+        running(routes_yaml(vendors, tmp_path, top=SLOW, receivers=receivers), vendors) as service,
+    ):
+        for body in bodies(name):
+            assert await service.send(body) == {"accepted": len(body["alerts"]), "rejected": []}
+        await settled(service)
+        assert [one["state"] for one in await service.stories()] == ["firing"] * expected
+        assert len(vendors.slack_roots()) == expected
 
 
 async def test_the_bytes_as_alertmanager_sent_them_are_accepted(tmp_path: Path) -> None:

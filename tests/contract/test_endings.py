@@ -237,7 +237,7 @@ async def test_a_pager_hears_of_a_rerun_while_its_one_quiet_update_is_unused(tmp
     receivers = f"- name: platform\n  {pagerduty()}\n"
     async with FakeVendors() as vendors, cluster(tmp_path) as api:
         await api.apply(plan("Failed"))
-        config = routes_yaml(vendors, tmp_path, top=top(evidence_timeout="1h"), receivers=receivers)
+        config = routes_yaml(vendors, tmp_path, top=top(evidence_timeout="1m"), receivers=receivers)
         async with running(config, vendors) as service:
             await watched(api, service)
             api.hang()  # evidence does not come, so it cannot use the update up
@@ -286,9 +286,11 @@ async def test_failing_twice_and_then_succeeding_is_one_story_told_audibly_each_
             await case.service.until(lambda: evidence_after_failing_again(case.service))
             told = await case.count() - before
             # New evidence may edit once more, and add its own reply.
-            assert told.roots == 0 and told.open == 0
+            assert told.roots == 0
+            assert told.open == 0
             assert told.broadcasts == audible[kind].broadcasts
-            assert told.edits >= audible[kind].edits and told.entries >= audible[kind].entries
+            assert told.edits >= audible[kind].edits
+            assert told.entries >= audible[kind].entries
         await runs_again(case, 4)
         await case.api.apply(plan("Succeeded", runs=4))
         await case.service.until_state("resolved", outcome="fixed")

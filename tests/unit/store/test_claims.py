@@ -48,12 +48,16 @@ async def test_two_workers_and_1000_shuffled_claims_end_with_the_highest_revisio
 
         async def bump() -> None:
             for revision in range(2, 52):
-                for number in chance.sample(range(20), 20):
-                    await store.write(
-                        lambda conn, number=number, revision=revision: deliveries.bump(
-                            conn, f"story-{number}", revision, 0.0, audible=False
+                await asyncio.gather(
+                    *(
+                        store.write(
+                            lambda conn, number=number, revision=revision: deliveries.bump(
+                                conn, f"story-{number}", revision, 0.0, audible=False
+                            )
                         )
+                        for number in chance.sample(range(20), 20)
                     )
+                )
 
         async def work(owner: str, done: asyncio.Event) -> None:
             while True:
@@ -100,7 +104,7 @@ async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(tm
     async with Store.open(url) as store:
         await store.write(lambda conn: fill(conn, 1))
         (old,) = await store.write(lambda conn: deliveries.claim(conn, "a", "slack:x", 1))
-        number = await store.write(lambda conn: attempts.begin(conn, old, "root", "create", creates=True))
+        number = await store.write(lambda conn: attempts.begin(conn, old, "root", "create"))
         assert number is not None
         await store.write(lambda conn: conn.execute(update(table).values(claimed_until=NOW - 1)))
         (new,) = await store.write(lambda conn: deliveries.claim(conn, "b", "slack:x", 1))
@@ -108,4 +112,4 @@ async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(tm
         await store.write(lambda conn: attempts.end(conn, number, AttemptOutcome.OK))
         assert not await store.write(lambda conn: attempts.store_receipt(conn, old, "root", {"ts": "1"}, {}))
         assert not await store.write(lambda conn: deliveries.release(conn, old, {"due": None}))
-        assert await store.write(lambda conn: attempts.begin(conn, old, "root", "create", creates=True)) is None
+        assert await store.write(lambda conn: attempts.begin(conn, old, "root", "create")) is None
