@@ -17,6 +17,7 @@ from receiver.http import silence_url_logs
 from receiver.ingest import Webhook
 from receiver.metrics import Metrics
 from receiver.service import Service
+from receiver.web import explain_api
 from receiver.web.api import Api
 from receiver.web.operation import Operation
 
@@ -52,9 +53,10 @@ def build_app(
             Route("/-/ready", operation.ready),
             Route("/metrics", operation.metrics),
             *api.routes(),
+            *explain_api.routes(service),
         ],
         lifespan=lifespan,
-        exception_handlers={404: operation.not_found, 500: operation.bug},
+        exception_handlers={404: operation.not_found, 405: operation.not_allowed, 500: operation.bug},
     )
     app.router.redirect_slashes = False  # Alertmanager repeats a redirected POST as an empty GET
     return app

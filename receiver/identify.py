@@ -322,13 +322,14 @@ def _other(alert: Alert, cluster: str) -> Identity:
     kind, name = labels.get("kind", ""), labels.get("name", "")
     facts = {"owner_namespace": namespace, "cluster": cluster}
     if kind and name:
-        subject = f"{kind.lower()}/{cluster}/{namespace}/{name}"
+        # Not `plan/…`: an alert that only names a Plan among other objects tells no failure of its migration.
+        subject = f"{'object/plan' if kind.lower() == 'plan' else kind.lower()}/{cluster}/{namespace}/{name}"
         facts |= {"object_kind": kind, "object_name": name, "object_namespace": namespace}
     else:
-        kind, name, subject = "alert", alert.name, alert.fingerprint
+        name, subject = alert.name, alert.fingerprint
     return Identity(
         subject=subject,
-        kind=kind.lower(),
+        kind="object" if kind and alert.labels.get("name") else "alert",
         cluster=cluster,
         namespace=namespace,
         name=name,

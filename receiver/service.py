@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import structlog
 
 from receiver import build
 from receiver.alertmanagers import Alertmanagers
+from receiver.attempt import Destination
 from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.deliver import Deliverer
@@ -21,6 +22,7 @@ from receiver.follow import Follower
 from receiver.gather import Gatherer
 from receiver.identify import Identifier
 from receiver.inbox import InboxWorker
+from receiver.kube import Cluster
 from receiver.metrics import Metrics
 from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
@@ -50,6 +52,8 @@ class Service:
         self.clock = clock
         self.store: Store | None = None
         self.words: Renderer | None = None
+        self.clusters: Mapping[str, Cluster] = {}
+        self.destinations: Mapping[str, Destination] = {}
         self._url = url
         self._on_fatal = on_fatal
         self._owner = secrets.token_hex(8)
@@ -132,6 +136,7 @@ class Service:
         words = self.words = build.renderer(config, lambda _: metrics.templates_broken.inc())
         destinations = await stack.enter_async_context(build.destinations(config, words))
         clusters = build.clusters(config)
+        self.clusters, self.destinations = clusters, destinations
         for cluster in clusters.values():
             stack.push_async_callback(cluster.aclose)
         alertmanagers = Alertmanagers(config.alertmanagers)

@@ -80,6 +80,11 @@ def _document(raw: bytes) -> Mapping[str, Any]:
     return document
 
 
+def _integer(digits: str) -> int | float:
+    """Read a number; Python refuses integers of more than 4,300 digits, and one must not cost the whole body."""
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
 def _alert(index: int, item: object, now: datetime) -> Alert | Rejected:
     if not isinstance(item, dict):
         return Rejected(index, "not an object", f"{_kind(item)}, not an object")

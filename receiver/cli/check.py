@@ -15,8 +15,8 @@ from rich.text import Text
 
 from receiver import build
 from receiver.attempt import Destination
-from receiver.cli.common import Exit
-from receiver.cli.output import JSON_OPTION, console, print_json, problem_line, table
+from receiver.cli.common import Exit, problem_line
+from receiver.cli.output import JSON_OPTION, console, print_json, table
 from receiver.config.load import check as check_config
 from receiver.config.model import ClusterConfig, Config, SecretError
 from receiver.config.problems import Problem

@@ -11,6 +11,7 @@ import typer
 
 from receiver.config.load import check
 from receiver.config.model import Config
+from receiver.config.problems import Problem
 from receiver.destinations.registry import ALL
 from receiver.store.engine import sqlite_url
 
@@ -29,11 +30,20 @@ CONFIG_OPTION = typer.Option(
 )
 
 
+def problem_line(problem: Problem) -> str:
+    """Return a problem of the configuration as a line; a warning says that it is one."""
+    text = str(problem)
+    if not problem.warning:
+        return text
+    place = f"{problem.file}:{problem.line}:{problem.column}: "
+    return f"{place}warning: {text.removeprefix(place)}"
+
+
 def load_or_exit(path: Path) -> Config:
     """Return the configuration, or print every problem (the same lines as `check`) and exit 1."""
     config, problems = check(path, ALL)
     for problem in problems:
-        print(problem, file=sys.stderr)  # noqa: T201 - the same lines as `check`, for people
+        sys.stderr.write(f"{problem_line(problem)}\n")
     if config is None:
         raise typer.Exit(Exit.NO)
     return config

@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from receiver.cli.common import Exit
-from receiver.config.problems import Problem
 
 JSON_OPTION = typer.Option(False, "--json", help="Print JSON.")
 WIDE = 110
@@ -60,12 +59,3 @@ def pairs(rows: list[tuple[str, str]]) -> Table:
 def moment(at: datetime | None) -> str:
     """Return `2026-11-21 10:48` in UTC, or the empty string."""
     return f"{at:%Y-%m-%d %H:%M}" if at else ""
-
-
-def problem_line(problem: Problem) -> str:
-    """Return a problem of the configuration as a line; a warning says that it is one."""
-    text = str(problem)
-    if not problem.warning:
-        return text
-    place = f"{problem.file}:{problem.line}:{problem.column}: "
-    return f"{place}warning: {text.removeprefix(place)}"

@@ -46,6 +46,12 @@ class Operation:
         text = f"nothing is at {request.url.path[:200]}; webhooks go to /webhook"
         return JSONResponse({"error": text}, status_code=404)
 
+    async def not_allowed(self, request: Request, error: Exception) -> Response:
+        """Name the method that is not taken here."""
+        headers = getattr(error, "headers", None)
+        text = f"{request.method} is not taken at {request.url.path[:200]}"
+        return JSONResponse({"error": text}, status_code=405, headers=headers)
+
     async def bug(self, request: Request, error: Exception) -> Response:
         """Our own error: counted and logged, told without detail."""
         self._service.metrics.bugs.labels("web").inc()

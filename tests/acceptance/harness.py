@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import json
+import sqlite3
 import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -165,9 +166,9 @@ class Running:
         """Await that the inbox is empty and no delivery lags (parked, muted and dead ones may)."""
 
         async def look() -> bool:
-            waiting = [one for one in await self.deliveries() if one["state"] in ("pending", "retrying")]
-            metrics = (await self.http.get(f"{self.url}/metrics")).text
-            return not waiting and "mtv_receiver_inbox_backlog 0.0" in metrics
+            with contextlib.closing(sqlite3.connect(self.folder / "test.db")) as database:
+                (new,) = database.execute("SELECT count(*) FROM inbox WHERE state = 'new'").fetchone()
+            return not new and not [one for one in await self.deliveries() if one["state"] in ("pending", "retrying")]
 
         await self.until(look, timeout)
 

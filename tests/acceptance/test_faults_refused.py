@@ -90,7 +90,8 @@ async def test_a_message_refused_in_both_forms_is_a_dead_letter_and_the_fallback
 
 async def test_an_entry_refused_in_both_forms_is_left_out_and_the_story_goes_on(tmp_path: Path) -> None:
     async with FakeVendors() as vendors:
-        rule = vendors.fail("slack", *[faults.slack_error("msg_blocks_too_long")] * 2, on="chat.postMessage", when=is_reply)  # fmt: skip
+        too_long = faults.slack_error("msg_blocks_too_long")
+        rule = vendors.fail("slack", too_long, too_long, on="chat.postMessage", when=is_reply)
         receivers = slack_then_pagerduty()
         async with running(config(vendors, tmp_path, receivers, route=TEAM), vendors) as service:
             await service.post(plan(1, severity="warning"))
@@ -158,17 +159,19 @@ async def test_a_wrong_channel_parks_no_other_channel_of_the_same_token(tmp_path
         f"- name: wrong\n  fallback: right\n  {slack('#mistyped', QUICK)}\n- name: right\n  {slack('#team', QUICK)}\n"
     )
     route = "{receiver: right, routes: [{matchers: ['phase=\"CreateVM\"'], receiver: wrong}]}"
-    async with FakeVendors(slack_channels=["team"]) as vendors:
-        async with running(config(vendors, tmp_path, receivers, route=route), vendors) as service:
-            await service.post(plan(1, phase="CreateVM"))
-            parked = await until_delivery(service, "slack", "parked")
-            assert "mistyped" in parked["destination"]
-            await service.post(plan(2))
-            await vendors.until(lambda v: len(v.slack_roots("team")) == 2)
-            await service.post(plan(1, "resolved", phase="CreateVM"), plan(2, "resolved"))
-            await vendors.until(lambda v: all("cleared" in shown(one).lower() for one in v.slack_roots("team")))
-            assert "channel_not_found" in shown(roots_about(vendors, "plan-001")[0])
-            assert len(vendors.slack_roots()) == 2
+    async with (
+        FakeVendors(slack_channels=["team"]) as vendors,
+        running(config(vendors, tmp_path, receivers, route=route), vendors) as service,
+    ):
+        await service.post(plan(1, phase="CreateVM"))
+        parked = await until_delivery(service, "slack", "parked")
+        assert "mistyped" in parked["destination"]
+        await service.post(plan(2))
+        await vendors.until(lambda v: len(v.slack_roots("team")) == 2)
+        await service.post(plan(1, "resolved", phase="CreateVM"), plan(2, "resolved"))
+        await vendors.until(lambda v: all("cleared" in shown(one).lower() for one in v.slack_roots("team")))
+        assert "channel_not_found" in shown(roots_about(vendors, "plan-001")[0])
+        assert len(vendors.slack_roots()) == 2
 
 
 async def test_a_story_that_ended_while_its_destination_was_parked_is_brought_up_to_date_there(tmp_path: Path) -> None:
@@ -231,13 +234,15 @@ async def test_what_is_delivered_and_only_waits_to_confirm_tells_no_fallback(tmp
 
 async def test_several_destinations_of_a_fallback_are_each_told_once(tmp_path: Path) -> None:
     receivers = f"- name: team\n  fallback: platform\n  {slack('#mistyped', QUICK)}\n{all_three()}"
-    async with FakeVendors(slack_channels=["team"]) as vendors:
-        async with running(config(vendors, tmp_path, receivers, route=TEAM), vendors) as service:
-            await service.post(plan(1))
-            await vendors.until(lambda v: v.slack_roots() and v.incidents_open() and v.jira_issues())
-            await service.post(plan(1, "resolved"))
-            await all_told(service, "resolved", 1)
-            await vendors.settle()
-            counts = len(vendors.slack_roots()), len(vendors.incidents()), len(vendors.jira_issues())
-            assert counts == (1, 1, 1)
-            assert not vendors.incidents_open()
+    async with (
+        FakeVendors(slack_channels=["team"]) as vendors,
+        running(config(vendors, tmp_path, receivers, route=TEAM), vendors) as service,
+    ):
+        await service.post(plan(1))
+        await vendors.until(lambda v: v.slack_roots() and v.incidents_open() and v.jira_issues())
+        await service.post(plan(1, "resolved"))
+        await all_told(service, "resolved", 1)
+        await vendors.settle()
+        counts = len(vendors.slack_roots()), len(vendors.incidents()), len(vendors.jira_issues())
+        assert counts == (1, 1, 1)
+        assert not vendors.incidents_open()
