@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from receiver.alertmanagers import Alertmanagers
 from receiver.clock import Clock
@@ -26,7 +27,7 @@ from receiver.model import Alert, AlertStatus, Identity, PlanPhase, PlanState, R
 from receiver.record import Incoming, Recorded, Recorder
 from receiver.routing.tree import Intervals, Routed, Target, route
 from receiver.store import inbox, stories
-from receiver.store.engine import Store, StoreBusyError
+from receiver.store.engine import Store
 from receiver.store.inbox import InboxEntry
 
 log = structlog.get_logger(__name__)
@@ -93,7 +94,7 @@ class InboxWorker:
         for entry, result in zip(batch, looked_up, strict=True):
             if isinstance(result, Incoming):
                 good.append((entry, result))
-            elif isinstance(result, Exception):
+            elif isinstance(result, Exception) and not isinstance(result, OperationalError):
                 await self._broken(entry, result)
             else:
                 raise result
@@ -102,8 +103,8 @@ class InboxWorker:
         good = await self._mark_late(good)
         try:
             recorded = await self._store.write(lambda conn: self._write(conn, good))
-        except StoreBusyError:
-            raise
+        except OperationalError:
+            raise  # the disk, not the entry
         except Exception as error:
             if len(good) == 1:
                 await self._broken(good[0][0], error)
@@ -117,8 +118,8 @@ class InboxWorker:
     async def _alone(self, entry: InboxEntry, incoming: Incoming) -> None:
         try:
             recorded = await self._store.write(lambda conn: self._write(conn, [(entry, incoming)]))
-        except StoreBusyError:
-            raise
+        except OperationalError:
+            raise  # the disk, not the entry
         except Exception as error:
             await self._broken(entry, error)
         else:

@@ -88,7 +88,7 @@ class Webhook:
         if store is None:
             return _error(503, f"cannot be stored now: {self._service.why_not_ready}", {"Retry-After": "5"})
         try:
-            await store.write(write)
+            await store.offer(write)
         except StoreBusyError as error:
             return _error(503, f"cannot be stored now: {error}", {"Retry-After": "5"})
         except Exception as error:

@@ -26,7 +26,7 @@ from receiver.kube import Cluster
 from receiver.metrics import Metrics
 from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
-from receiver.store import figures, inbox
+from receiver.store import figures, inbox, stories
 from receiver.store.engine import Store
 from receiver.store.upgrade import FileLock, LockedError, upgrade
 from receiver.telling import Teller
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 LOCK_AGAIN_S = 0.5
 DRAIN_S = 8.0
 """How long a stop waits for what is being sent."""
-FIGURES_EVERY_S = 5.0
+HOUSEKEEPING_EVERY_S = 5.0
 READY_TIMEOUT_S = 3.0
 
 
@@ -165,7 +165,7 @@ class Service:
             asyncio.create_task(gatherer.run(), name="gather"),
             asyncio.create_task(follower.run(), name="follow"),
             asyncio.create_task(deliverer.run(), name="deliver"),
-            asyncio.create_task(self._figures(store), name="figures"),
+            asyncio.create_task(self._housekeeping(store), name="housekeeping"),
             *(asyncio.create_task(follower.watch(one), name=f"watch-{one.name}") for one in clusters.values()),
         ]
         self.store = store
@@ -187,10 +187,12 @@ class Service:
             if task in dead:
                 raise result if isinstance(result, Exception) else RuntimeError(f"{task.get_name()} ended")
 
-    async def _figures(self, store: Store) -> None:
+    async def _housekeeping(self, store: Store) -> None:
         while True:
+            await store.write(inbox.prune)
+            await store.write(lambda conn: stories.prune(conn, self.config.retention_s))
             await figures.collect(store, self.metrics)
-            await self.clock.sleep(FIGURES_EVERY_S)
+            await self.clock.sleep(HOUSEKEEPING_EVERY_S)
 
 
 def _random80() -> int:

@@ -73,7 +73,13 @@ class Store:
             await reader.dispose()
 
     async def write(self, fn: Write[T]) -> T:
-        """Run `fn` in a transaction and return its result once that is on disk. Raises StoreBusyError, or fn's own."""
+        """Run `fn` in a transaction and return its result once that is on disk. Raises what `fn` raises."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        await self._queue.put((fn, future))
+        return await future
+
+    async def offer(self, fn: Write[T]) -> T:
+        """Like `write` for callers that must not pile up: raises StoreBusyError at once when the queue is full."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((fn, future))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.model import Alert
@@ -15,6 +15,8 @@ from receiver.store.schema import inbox, pulse
 
 LEASE_S = 60.0
 MAX_FAILURES = 3
+KEEP_S = 86_400.0
+PRUNE_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,12 @@ async def poison(conn: AsyncConnection, seq: int) -> None:
 async def release_all(conn: AsyncConnection) -> None:
     """Free every claim: at start, when the lock says that nobody else works on this database."""
     await conn.execute(update(inbox).where(inbox.c.state == "new").values(owner=None, claimed_until=None))
+
+
+async def prune(conn: AsyncConnection) -> None:
+    """Forget what was worked off KEEP_S ago, in small steps: it may hold what nobody redacted."""
+    old = select(inbox.c.seq).where(inbox.c.done_at < NOW - KEEP_S).limit(PRUNE_AT_ONCE)
+    await conn.execute(delete(inbox).where(inbox.c.seq.in_(old)))
 
 
 async def backlog(conn: AsyncConnection) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, case, func, insert, or_, select, update
+from sqlalchemy import Row, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.model import (
@@ -28,6 +28,8 @@ from receiver.model import (
 from receiver.store.codec import ALERT, EVIDENCE, IDENTITY, dump, load, load_or_none, moment, moment_or_none
 from receiver.store.engine import NOW
 from receiver.store.schema import alerts, deliveries, revisions, stories
+
+PRUNE_AT_ONCE = 100
 
 
 @dataclass(slots=True)
@@ -383,3 +385,10 @@ async def open_in_cluster(conn: AsyncConnection, cluster: str) -> tuple[str, ...
     )
     found = ((row.id, load_or_none(IDENTITY, row.identity)) for row in rows)
     return tuple(story for story, identity in found if identity is not None and identity.cluster == cluster)
+
+
+async def prune(conn: AsyncConnection, keep_s: float) -> None:
+    """Forget stories closed longer than `keep_s` seconds ago, in small steps; open ones are never forgotten."""
+    old = select(stories.c.id).where(stories.c.closed < NOW - keep_s).limit(PRUNE_AT_ONCE)
+    closed = stories.c.state == StoryState.RESOLVED.value
+    await conn.execute(delete(stories).where(stories.c.id.in_(old), closed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ async def test_a_look_up_that_is_told_to_wait_holds_the_whole_destination_back(t
             await vendors.until(lambda v: len(v.slack_roots()) == 2)
             await all_told(service, "firing", 2)
             later = [one.at for one in vendors.seen("slack") if one.number > looks[0].number]
+            assert looks[0].ended_at is not None
             assert min(later) - looks[0].ended_at > 2.0 - 0.002
             await vendors.settle(1.2)
             assert len(vendors.slack_roots()) == 2
@@ -73,7 +75,7 @@ async def test_a_destination_that_hangs_delays_no_other(tmp_path: Path, vendor: 
         async with running(config(vendors, tmp_path, receivers), vendors) as service:
             await service.post(*map(plan, range(12)))
             await vendors.until(lambda v: len(v.seen(vendor)) == 4)
-            told = {
+            told: dict[str, Callable[[], int]] = {
                 "slack": lambda: len(vendors.slack_roots()),
                 "pagerduty": lambda: len(vendors.incidents()),
                 "jira": lambda: len(vendors.jira_issues()),
@@ -128,12 +130,13 @@ async def test_a_probe_that_is_answered_well_frees_and_one_that_is_refused_does_
 async def test_no_destination_is_asked_more_at_once_than_max_in_flight_and_no_delivery_twice(tmp_path: Path) -> None:
     manners = ", max_in_flight: 3, retry: {min: 50ms, max: 200ms}"
     other = channel_id("other")
-    receivers = f"- name: platform\n  {slack(CHANNEL, manners)}\n- name: more\n  {slack(other, manners)}\n  {pagerduty(manners)}\n"  # fmt: skip
+    receivers = f"- name: platform\n  {slack(CHANNEL, manners)}\n"
+    receivers += f"- name: more\n  {slack(other, manners)}\n  {pagerduty(manners)}\n"
     route = "{receiver: [platform, more]}"
     async with FakeVendors() as vendors:
         vendors.sandbox.slack.channel("other", create=True)
         for vendor in ("slack", "pagerduty"):
-            vendors.fail(vendor, faults.slow(0.15), always=True)  # type: ignore[arg-type]
+            vendors.fail(vendor, faults.slow(0.15), always=True)
         async with running(config(vendors, tmp_path, receivers, route=route), vendors) as service:
             for severity in ("info", "warning", "critical"):
                 await service.post(*(plan(number, severity=severity) for number in range(10)))

@@ -175,8 +175,8 @@ async def test_the_message_names_the_failed_vm_its_step_and_the_cause_found_in_t
             text = shown(root)
             assert "erp-win01" in text
             assert "ImageConversion" in text
-            assert (await service.stories())[0]["cause"]
-            assert "BitLocker" in text
+            assert (await service.stories())[0]["cause"] == "windows-fast-startup"
+            assert "Fast Startup" in text
 
 
 async def test_a_log_that_may_not_be_read_is_said_and_asked_for_again(tmp_path: Path) -> None:
@@ -189,9 +189,9 @@ async def test_a_log_that_may_not_be_read_is_said_and_asked_for_again(tmp_path: 
             (root,) = await vendors.until(lambda v: v.slack_roots())
             assert "forbidden" in shown(root)
             assert "get pods/log in namespace erp-prod" in shown(root)
-            assert "BitLocker" not in shown(root)
+            assert "Fast Startup" not in shown(root)
             api.forbidden.clear()
-            await vendors.until(lambda v: "BitLocker" in shown(v.slack_roots()[0]), timeout=15)
+            await vendors.until(lambda v: "Fast Startup" in shown(v.slack_roots()[0]), timeout=15)
             assert "get pods/log" not in shown(vendors.slack_roots()[0])
             assert len(vendors.slack_roots()) == 1
 
@@ -203,17 +203,17 @@ async def test_the_evidence_of_a_run_is_never_the_reason_of_the_next_one(tmp_pat
         async with running(routes_yaml(vendors, tmp_path, top=top(), receivers=receivers), vendors) as service:
             await watched(api, service)
             await service.post(alert(failed()))
-            await vendors.until(lambda v: v.slack_roots() and "BitLocker" in shown(v.slack_roots()[0]))
+            await vendors.until(lambda v: v.slack_roots() and "Fast Startup" in shown(v.slack_roots()[0]))
             await api.apply(plan("Executing", runs=2))
             await service.until_state("re-running")
             await api.apply(plan("Failed", runs=2, reasons=["The snapshot could not be made."]))
             await service.until_state("firing")
             await vendors.until(lambda v: "The snapshot could not be made." in shown(v.slack_roots()[0]))
             await service.idle()
-            assert "BitLocker" not in shown(vendors.slack_roots()[0]), "the pods of run 1 are still there"
+            assert "Fast Startup" not in shown(vendors.slack_roots()[0]), "the pods of run 1 are still there"
             bodies = [one.raw.decode() for one in vendors.seen("slack")]
-            first = next(at for at, body in enumerate(bodies) if "failed again" in body)
-            assert not [body for body in bodies[first:] if "BitLocker" in body]
+            first = next(at for at, body in enumerate(bodies) if "ailed again" in body)
+            assert not [body for body in bodies[first:] if "Fast Startup" in body]
 
 
 async def test_a_run_that_nobody_saw_begin_does_not_show_the_evidence_of_the_one_before(tmp_path: Path) -> None:
@@ -223,11 +223,11 @@ async def test_a_run_that_nobody_saw_begin_does_not_show_the_evidence_of_the_one
         async with running(routes_yaml(vendors, tmp_path, top=top(), receivers=receivers), vendors) as service:
             await watched(api, service)
             await service.post(alert(failed()))
-            await vendors.until(lambda v: v.slack_roots() and "BitLocker" in shown(v.slack_roots()[0]))
+            await vendors.until(lambda v: v.slack_roots() and "Fast Startup" in shown(v.slack_roots()[0]))
             await api.apply(plan("Failed", runs=2, reasons=["The snapshot could not be made."]))
             await service.post(alert(failed(), starts_at=LATER))
             await vendors.until(lambda v: "The snapshot could not be made." in shown(v.slack_roots()[0]))
-            assert "BitLocker" not in shown(vendors.slack_roots()[0])
+            assert "Fast Startup" not in shown(vendors.slack_roots()[0])
 
 
 # --- facts as routes ---
@@ -248,7 +248,7 @@ async def test_an_impact_that_evidence_brings_adds_a_destination_and_tells_it_in
             await vendors.until(lambda v: v.slack_roots("#platform") and v.slack_roots("#team"))
             await service.idle()
             (first,), (added,) = vendors.slack_roots("#platform"), vendors.slack_roots("#team")
-            assert "BitLocker" in shown(added)
+            assert "Fast Startup" in shown(added)
             assert "team/slack" in shown(first), "the first one says who was told as well"
             assert any("also told: team/slack" in one["text"] for one in (await service.stories())[0]["timeline"])
             await api.apply(plan("Succeeded", runs=2))

@@ -111,7 +111,7 @@ class KubernetesApi(KubernetesStore):
         config = uvicorn.Config(self.app, log_config=None, lifespan="off", access_log=False)
         self._server = Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        while not self._server.started:
             await asyncio.sleep(0.005)
 
     async def down(self) -> None:

@@ -196,7 +196,7 @@ class FakeVendors:
         finally:
             await self._front.start()
 
-    async def until(self, condition: Callable[[FakeVendors], T], timeout: float = 10.0) -> T:  # noqa: ASYNC109
+    async def until(self, condition: Callable[[FakeVendors], T], timeout: float = 10.0) -> T:
         """Wait until `condition` is true and return its value; AssertionError with all requests after `timeout` s."""
         end = time.monotonic() + timeout
         while not (value := condition(self)):
@@ -206,7 +206,7 @@ class FakeVendors:
             await self._pause(min(POLL_S, max(end - time.monotonic(), 0.001)))
         return value
 
-    async def settle(self, quiet_s: float = 0.5, timeout: float = 15.0) -> None:  # noqa: ASYNC109
+    async def settle(self, quiet_s: float = 0.5, timeout: float = 15.0) -> None:
         """Wait until no request has come for `quiet_s` seconds, none is unanswered and none is still to land."""
 
         def quiet(_: FakeVendors) -> bool:

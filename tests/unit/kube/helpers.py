@@ -66,7 +66,7 @@ class Watched:
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait for a state that no event announces."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - there is nothing to wait on
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from receiver import ids
 from receiver.model import AttemptOutcome, Reason
-from receiver.store import attempts, deliveries, stories
+from receiver.store import attempts, deliveries, inbox, stories
 from receiver.store.deliveries import NewDelivery
 from receiver.store.engine import NOW, Store, sqlite_url
 from receiver.store.schema import deliveries as table
+from receiver.store.schema import inbox as inbox_table
+from receiver.store.schema import stories as stories_table
 from receiver.store.stories import Draft
 from receiver.store.upgrade import upgrade
 
@@ -113,3 +115,43 @@ async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(tm
         assert not await store.write(lambda conn: attempts.store_receipt(conn, old, "root", {"ts": "1"}, {}))
         assert not await store.write(lambda conn: deliveries.release(conn, old, {"due": None}))
         assert await store.write(lambda conn: attempts.begin(conn, old, "root", "create")) is None
+
+
+async def test_what_was_worked_off_a_day_ago_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    async with Store.open(url) as store:
+
+        async def old_and_new(conn: Any) -> None:
+            for seq, state, age in ((1, "done", 90_000), (2, "done", 80_000), (3, "new", 90_000)):
+                at = NOW - age
+                await conn.execute(
+                    insert(inbox_table).values(
+                        seq=seq, received_at=at, payload="{}", state=state, done_at=at if state == "done" else None
+                    )
+                )
+
+        await store.write(old_and_new)
+        await store.write(inbox.prune)
+
+        async def left(conn: Any) -> list[int]:
+            return sorted((await conn.execute(select(inbox_table.c.seq))).scalars())
+
+        assert await store.read(left) == [2, 3]
+
+
+async def test_a_story_closed_longer_than_the_retention_is_forgotten_with_all_that_hangs_on_it(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    async with Store.open(url) as store:
+        await store.write(lambda conn: fill(conn, 3))
+        closed = update(stories_table).where(stories_table.c.id == "story-0")
+        await store.write(lambda conn: conn.execute(closed.values(state="resolved", closed=NOW - 2000)))
+        closed = update(stories_table).where(stories_table.c.id == "story-1")
+        await store.write(lambda conn: conn.execute(closed.values(state="resolved", closed=NOW - 500)))
+        await store.write(lambda conn: stories.prune(conn, 1000.0))
+
+        async def left(conn: Any) -> list[str]:
+            return sorted((await conn.execute(select(table.c.story))).scalars())
+
+        assert await store.read(left) == ["story-1", "story-2"]

@@ -63,7 +63,7 @@ async def test_more_writes_than_the_queue_holds_are_refused_at_once(tmp_path: Pa
             await gate.wait()
 
         first = asyncio.create_task(store.write(slow))
-        waiting = [asyncio.create_task(store.write(put(number))) for number in range(engine.MAX_WAITING + 200)]
+        waiting = [asyncio.create_task(store.offer(put(number))) for number in range(engine.MAX_WAITING + 200)]
         await asyncio.sleep(0)
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         refused = [one for one in waiting if one.done() and isinstance(one.exception(), StoreBusyError)]
