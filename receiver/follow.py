@@ -23,6 +23,7 @@ from receiver.store.stories import Draft
 log = structlog.get_logger(__name__)
 
 IDLE_S = 0.5
+PROBE_EVERY_S = 2.0
 IDENTIFY_AGAIN_MIN_S, IDENTIFY_AGAIN_MAX_S = 5.0, 300.0
 IDENTIFY_AGAIN_SHARE = 0.25
 """An identity is asked for again after so much of the time that has passed since the story's newest alert."""
@@ -56,7 +57,21 @@ class Follower:
 
     async def watch(self, cluster: Cluster) -> None:
         """Follow one cluster's Plans for ever."""
-        await cluster.watch(lambda event: self._noticed(cluster.name, event))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(cluster.watch(lambda event: self._noticed(cluster.name, event)))
+            both.create_task(self._probe(cluster))
+
+    async def _probe(self, cluster: Cluster) -> None:
+        """Ask for all stories at once whether a cluster answers again, or at all while its Plans are not known yet.
+
+        So no alert has to find out, and pays for it with a time-out.
+        """
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            rested = self._identifier.rests_s(cluster.name) > 0
+            if (rested or not cluster.plans().synced) and await self._identifier.probe(cluster) and rested:
+                self._synced.add(cluster.name)
+                self._wake.set()
 
     def _noticed(self, cluster: str, event: PlanEvent) -> None:
         """Remember the newest word on each Plan; `run` works it off."""

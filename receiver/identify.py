@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 FAILED_CLUSTER_REST_S = 10.0
 """No look-ups at a cluster that failed so recently."""
+NO_ANSWER = ("unreachable", "timeout")
+PROBE_NAME = "mtv-receiver-probe"
+"""A Plan that nobody has: the list is empty, whatever the cluster holds."""
 PLAN_FRESH_S = 15.0
 """A whole Plan is fetched at most this often."""
 MAX_CACHED_PLANS = 500
@@ -95,7 +98,7 @@ class Identifier:
             self._rest(cluster.name)
         except ClusterError as error:
             why = error.message
-            if error.reason in ("unreachable", "timeout"):
+            if error.reason in NO_ANSWER:
                 why = f"cluster {cluster.name} does not answer"
                 self._rest(cluster.name)
         row = self._row(cluster, asked)
@@ -249,6 +252,21 @@ class Identifier:
     def answered(self, cluster: str) -> None:
         """Note that a cluster answers again: its rest is over."""
         self._failed_at.pop(cluster, None)
+
+    async def probe(self, cluster: Cluster) -> bool:
+        """Ask a cluster the question of a look-up; True: it answers.
+
+        No answer renews the rest.
+        """
+        try:
+            async with asyncio.timeout(self._config.global_.identify_timeout_s):
+                await cluster.find_plans(PROBE_NAME)
+        except (ClusterError, TimeoutError) as error:
+            if isinstance(error, TimeoutError) or error.reason in NO_ANSWER:
+                self._failed_at[cluster.name] = self._clock.monotonic()
+                return False
+        self.answered(cluster.name)
+        return True
 
     def cluster(self, name: str) -> Cluster | None:
         """Return a configured cluster by name."""

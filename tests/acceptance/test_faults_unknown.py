@@ -75,8 +75,9 @@ async def test_a_reply_without_an_answer_is_still_looked_for_after_the_root_was_
         edits = len(vendors.seen("slack", "chat.update"))
         await service.post(plan(1, severity="critical"))
         await vendors.until(lambda v: v.slack_replies())
+        vendors.fail("slack", faults.server_error(), on="chat.update")
         await service.post(plan(1, severity="critical", phase="CreateVM"))
-        await vendors.until(lambda v: len(v.seen("slack", "chat.update")) >= edits + 2)
+        await vendors.until(lambda v: len(v.seen("slack", "chat.update")) >= edits + 3)
         await all_told(service, "firing", 1)
         await vendors.settle(1.5)
         assert len(vendors.slack_replies()) == 1

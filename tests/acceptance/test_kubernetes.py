@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tests.acceptance.harness import (
     PLAN_UID,
     Running,
     alert,
+    body,
     brief,
     failed,
     pagerduty,
@@ -31,6 +32,7 @@ from tests.acceptance.harness import (
     slack,
 )
 from tests.acceptance.plans import cluster, load_example, plan, top, watched
+from tests.acceptance.process import process
 from tests.fakes.server import serve
 from tests.fakes.vendors import FakeVendors
 
@@ -96,6 +98,12 @@ async def test_both_forms_end_as_one_open_story_when_the_api_server_comes_back(t
             assert sum(issue.resolution is None for issue in vendors.jira_issues()) == 1
             assert sum("ontinued in" in shown(root) for root in vendors.slack_roots()) == 1
             assert older["id"] in vendors.incidents_open()[0].dedup_key
+            await service.until(lambda: evidence_of(service, older["id"]))
+
+
+async def evidence_of(service: Running, story: str) -> bool:
+    found = next(one for one in await service.stories() if one["id"] == story)
+    return any(one["change"] == "evidence" for one in found["timeline"])
 
 
 async def merged(service: Running) -> bool:
@@ -135,30 +143,41 @@ async def test_the_root_receiver_is_told_while_the_api_server_is_away_and_the_te
                 assert len(texts) == len(set(texts)), "nothing is said twice"
 
 
-async def test_no_page_waits_for_an_api_server_that_hangs(tmp_path: Path) -> None:
-    count, at_once, most_s = 300, 20, 2.0
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "at_once", "every_s"),
+    [pytest.param(120, 1, 0.1, id="120 alerts in 12 s"), pytest.param(300, 20, 0.0, id="300 alerts at once")],
+)
+async def test_no_page_waits_for_an_api_server_that_hangs(
+    tmp_path: Path, count: int, at_once: int, every_s: float, record_property: Callable[[str, object], None]
+) -> None:
     receivers = f"- name: platform\n  {pagerduty()}\n  {slack('#platform')}\n"
     answered: dict[str, float] = {}
     async with FakeVendors() as vendors, cluster(tmp_path) as api:
         api.hang()
-        settings = top(digest_after="0", evidence_wait="2s", evidence_timeout="10s")
-        async with running(routes_yaml(vendors, tmp_path, top=settings, receivers=receivers), vendors) as service:
+        config = routes_yaml(vendors, tmp_path, top=top(digest_after="0"), receivers=receivers)
+        # A process of its own: what the fakes and this load need is not the service's time.
+        async with process(config) as service, httpx2.AsyncClient(timeout=30) as http:
             gate = asyncio.Semaphore(at_once)
 
             async def post(number: int) -> None:
                 name = f"plan-{number:03}"
+                one = alert(failed(f"00000000-0000-4000-8000-{number:012}", name))
                 async with gate:
-                    await service.post(alert(failed(f"00000000-0000-4000-8000-{number:012}", name)))
+                    response = await http.post(f"{service.url}/webhook", json=body(one))
                     answered[name] = time.monotonic()
+                    assert response.status_code == 200
+                    await asyncio.sleep(every_s)  # the load's pace, not a wait for anything
 
             await asyncio.gather(*(post(number) for number in range(count)))
-            await vendors.until(lambda v: len(v.incidents()) == count, timeout=60)
-            pages = {one.json["payload"]["component"]: one.at for one in vendors.seen("pagerduty", "trigger")[::-1]}
-            waits = sorted(pages[name] - at for name, at in answered.items())
-            print(f"from 200 to page: median {waits[count // 2]:.2f} s, longest {waits[-1]:.2f} s")
-            assert waits[-1] <= most_s, f"median {waits[count // 2]:.2f} s, longest {waits[-1]:.2f} s"
-            assert len(pages) == count
+            await vendors.until(lambda v: len(v.incidents()) == count, timeout=90)
             api.release()
+        first = {one.json["payload"]["component"]: one.at for one in vendors.seen("pagerduty", "trigger")[::-1]}
+        waits = sorted(first[name] - at for name, at in answered.items())
+        figures = f"from 200 to page: median {waits[count // 2]:.2f} s, longest {waits[-1]:.2f} s"
+        record_property("figures", figures)
+        assert waits[-1] <= 2.0, figures
+        assert len(vendors.incidents()) == count
 
 
 # --- evidence ---
