@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.config.model import Config
 from receiver.enrichers.facts import evidence_facts
@@ -17,7 +16,7 @@ from receiver.model import Alert, Identity, PlanPhase, PlanState
 from receiver.record import Recorder
 from receiver.routing.tree import Routed, route
 from receiver.store import stories
-from receiver.store.engine import Store
+from receiver.store.engine import Conn, Store
 from receiver.store.stories import Draft
 
 log = structlog.get_logger(__name__)
@@ -180,7 +179,7 @@ class Follower:
             self._on_change()
 
 
-async def _load(conn: AsyncConnection, story: str) -> Draft | None:
+async def _load(conn: Conn, story: str) -> Draft | None:
     return await stories.load_draft(conn, story, await stories.now_of(conn))
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.clock import Clock
 from receiver.config.model import Config
@@ -19,7 +18,7 @@ from receiver.model import Alert
 from receiver.record import Recorder
 from receiver.routing.tree import Routed, route
 from receiver.store import deliveries, stories
-from receiver.store.engine import NOW, Store
+from receiver.store.engine import NOW, Conn, Store
 from receiver.store.stories import Draft
 
 log = structlog.get_logger(__name__)
@@ -129,6 +128,6 @@ class Gatherer:
         self._on_change()
 
 
-async def _nothing_yet(conn: AsyncConnection, story: str) -> None:
+async def _nothing_yet(conn: Conn, story: str) -> None:
     await stories.set_gather_due(conn, story, None)
     await deliveries.hurry(conn, story, await stories.now_of(conn))

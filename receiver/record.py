@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from receiver import ids
 from receiver.config.model import Config
 from receiver.model import (
@@ -26,6 +24,7 @@ from receiver.model import (
 )
 from receiver.routing.tree import Routed
 from receiver.store import order, stories
+from receiver.store.engine import Conn
 from receiver.store.stories import AlertRow, Draft
 from receiver.story import Judgement, Standing, entry_key, evidence_text, is_worse, judge, primary, severer
 from receiver.telling import Teller
@@ -72,7 +71,7 @@ class Recorder:
         self._teller = teller
         self._random = random
 
-    async def record(self, conn: AsyncConnection, batch: Sequence[Incoming]) -> Recorded:
+    async def record(self, conn: Conn, batch: Sequence[Incoming]) -> Recorded:
         """Write a batch of looked-up alerts; per fingerprint the highest inbox number wins."""
         now = await stories.now_of(conn)
         touched: dict[str, _Touched] = {}
@@ -94,7 +93,7 @@ class Recorder:
                 recorded.changes.append(change)
         return recorded
 
-    async def plan_changed(self, conn: AsyncConnection, story: str, plan: PlanState) -> Change | None:
+    async def plan_changed(self, conn: Conn, story: str, plan: PlanState) -> Change | None:
         """Judge an open story again: its Plan moved, or its `resolve_delay` ran out."""
         draft = await stories.load_draft(conn, story, await stories.now_of(conn))
         if draft is None or not draft.open:
@@ -103,7 +102,7 @@ class Recorder:
 
     async def identified(
         self,
-        conn: AsyncConnection,
+        conn: Conn,
         story: str,
         identity: Identity,
         plan: PlanState,
@@ -128,7 +127,7 @@ class Recorder:
 
     async def gathered(
         self,
-        conn: AsyncConnection,
+        conn: Conn,
         story: str,
         evidence: Evidence,
         route_alert: Callable[[Draft, Alert], Routed],
@@ -158,9 +157,7 @@ class Recorder:
         if evidence.complete or draft.gather_tries >= 1:
             await self._teller.hurry(conn, draft)
 
-    async def _take_in(
-        self, conn: AsyncConnection, one: Incoming, touched: Mapping[str, _Touched], now: float
-    ) -> Draft | None:
+    async def _take_in(self, conn: Conn, one: Incoming, touched: Mapping[str, _Touched], now: float) -> Draft | None:
         """Put an alert into its story; None when nothing needs to be told."""
         newest = await stories.newest_alert(conn, one.alert.fingerprint)
         in_hand = next((e.draft for e in touched.values() if one.alert.fingerprint in e.draft.alerts), None)
@@ -170,9 +167,7 @@ class Recorder:
         draft = await self._open_story(conn, one, touched, now)
         return self._update(draft, one) if draft else await self._without_open_story(conn, one, touched, now)
 
-    async def _open_story(
-        self, conn: AsyncConnection, one: Incoming, touched: Mapping[str, _Touched], now: float
-    ) -> Draft | None:
+    async def _open_story(self, conn: Conn, one: Incoming, touched: Mapping[str, _Touched], now: float) -> Draft | None:
         names = _names(one.identity)
         drafts = [entry.draft for entry in touched.values() if entry.draft.open]
         found = {draft.id: draft for draft in drafts if names & {draft.subject, draft.alias}}
@@ -197,7 +192,7 @@ class Recorder:
         return draft
 
     async def _without_open_story(
-        self, conn: AsyncConnection, one: Incoming, touched: Mapping[str, _Touched], now: float
+        self, conn: Conn, one: Incoming, touched: Mapping[str, _Touched], now: float
     ) -> Draft | None:
         last = await stories.find_last(conn, _names(one.identity), now)
         if last is not None and last.id in touched:
@@ -283,7 +278,7 @@ class Recorder:
         if identity.cluster in {cluster.name for cluster in self._config.clusters}:
             draft.gather_due, draft.gather_tries = draft.now, 0
 
-    async def _merge(self, conn: AsyncConnection, open_stories: list[Draft], now: float) -> Draft:
+    async def _merge(self, conn: Conn, open_stories: list[Draft], now: float) -> Draft:
         """Let the oldest of several open stories of one subject take over the others' alerts and destinations."""
         older, *younger = sorted(open_stories, key=lambda draft: (draft.opened, draft.id))
         for one in younger:
@@ -305,9 +300,7 @@ class Recorder:
             older.note_change(Change.ALERTS, f"took over story {one.id} of the same plan")
         return older
 
-    async def _settle(
-        self, conn: AsyncConnection, draft: Draft, plan: PlanState, routed: Mapping[str, Routed]
-    ) -> Change | None:
+    async def _settle(self, conn: Conn, draft: Draft, plan: PlanState, routed: Mapping[str, Routed]) -> Change | None:
         """Judge a story and tell what changed."""
         standing = Standing(
             state=draft.state,
@@ -352,7 +345,7 @@ class Recorder:
         if judgement.change is not None:
             draft.note_change(judgement.change, judgement.text)
 
-    async def _publish(self, conn: AsyncConnection, draft: Draft, routed: Mapping[str, Routed]) -> Change | None:
+    async def _publish(self, conn: Conn, draft: Draft, routed: Mapping[str, Routed]) -> Change | None:
         """Save a draft as one revision and let its destinations lag behind it."""
         if draft.new and not draft.changes:
             draft.note_change(Change.FIRED, "opened")

@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from receiver import ids
 from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import Manner, Sender
@@ -16,6 +14,7 @@ from receiver.routing.tree import Intervals, Routed, Target
 from receiver.store import deliveries
 from receiver.store.codec import dump_json
 from receiver.store.deliveries import DeliveryRow, NewDelivery
+from receiver.store.engine import Conn
 from receiver.store.stories import Draft
 
 
@@ -50,7 +49,7 @@ class Teller:
         self._senders = senders
         self._random = random
 
-    async def plan(self, conn: AsyncConnection, draft: Draft, routed: Mapping[str, Routed]) -> Plan:
+    async def plan(self, conn: Conn, draft: Draft, routed: Mapping[str, Routed]) -> Plan:
         """Compare what the routes say with what is told. Writes nothing."""
         rows = tuple(await deliveries.of_story(conn, draft.id)) if not draft.new else ()
         known = {row.destination: row for row in rows}
@@ -71,9 +70,7 @@ class Teller:
                     more[old.id] = _union(more.get(old.id), target)
         return Plan(rows, {key: frozenset(value) for key, value in fingerprints.items()}, tuple(new.values()), more)
 
-    async def tell(
-        self, conn: AsyncConnection, draft: Draft, plan: Plan, change: Change | None, text: str, key: str
-    ) -> None:
+    async def tell(self, conn: Conn, draft: Draft, plan: Plan, change: Change | None, text: str, key: str) -> None:
         """Write what `plan` found, and let every destination of the story lag behind its new revision."""
         for row in plan.rows:
             for fingerprint in plan.fingerprints.get(row.destination, ()):
@@ -89,7 +86,7 @@ class Teller:
             await self._add(conn, draft, target, plan.fingerprints.get(target.config.identity, frozenset()))
 
     async def _bump(
-        self, conn: AsyncConnection, draft: Draft, rows: tuple[DeliveryRow, ...], change: Change, text: str, key: str
+        self, conn: Conn, draft: Draft, rows: tuple[DeliveryRow, ...], change: Change, text: str, key: str
     ) -> None:
         await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=change in AUDIBLE)
         for row in rows:
@@ -97,7 +94,7 @@ class Teller:
             if sender is not None and row.started and change in sender.entry_changes:
                 await deliveries.add_entry(conn, row.id, key, change, text, draft.revision, draft.now)
 
-    async def _set_firing(self, conn: AsyncConnection, draft: Draft, plan: Plan) -> list[str]:
+    async def _set_firing(self, conn: Conn, draft: Draft, plan: Plan) -> list[str]:
         """A delivery fires while an alert routed to it does; when none of the story's fires, the Plan decides.
 
         Returns the deliveries that stopped while their story goes on.
@@ -125,7 +122,7 @@ class Teller:
         await deliveries.set_firing(conn, stopped, False)
         return [*stopped, *fires]
 
-    async def _add(self, conn: AsyncConnection, draft: Draft, target: Target, fingerprints: frozenset[str]) -> None:
+    async def _add(self, conn: Conn, draft: Draft, target: Target, fingerprints: frozenset[str]) -> None:
         new = self._new(draft, target.config, target.reasons, target.intervals)
         await deliveries.add(conn, draft.id, new, draft.revision, draft.now)
         for fingerprint in fingerprints or [row.alert.fingerprint for row in draft.failures if row.firing]:
@@ -164,17 +161,17 @@ class Teller:
         times = self._config.global_
         return times.evidence_timeout_s if sender.waits_for_evidence else times.evidence_wait_s
 
-    async def _add_reasons(self, conn: AsyncConnection, row: DeliveryRow, target: Target) -> None:
+    async def _add_reasons(self, conn: Conn, row: DeliveryRow, target: Target) -> None:
         reasons = (*row.reasons, *(reason for reason in target.reasons if reason not in row.reasons))
         intervals = json.loads(row.intervals)
         intervals += [{"mute": list(one.mute), "active": list(one.active)} for one in target.intervals]
         await deliveries.set_reasons(conn, row.id, reasons, dump_json(intervals))
 
-    async def hurry(self, conn: AsyncConnection, draft: Draft) -> None:
+    async def hurry(self, conn: Conn, draft: Draft) -> None:
         """Evidence is there, or will not come in time: nothing waits for it any longer."""
         await deliveries.hurry(conn, draft.id, draft.now)
 
-    async def take_over(self, conn: AsyncConnection, younger: Draft, older: Draft, text: str) -> None:
+    async def take_over(self, conn: Conn, younger: Draft, older: Draft, text: str) -> None:
         """Move the younger story's destinations to the older one; what both told ends with the younger."""
         await deliveries.move(conn, younger.id, older.id)
         rows = tuple(await deliveries.of_story(conn, younger.id))
@@ -186,7 +183,7 @@ class Teller:
         await deliveries.set_firing(conn, [row.id for row in rows], False)
         await self._bump(conn, younger, rows, Change.RESOLVED, text, "resolved")
 
-    async def fall_back(self, conn: AsyncConnection, draft: Draft, row: DeliveryRow, why: str) -> list[str]:
+    async def fall_back(self, conn: Conn, draft: Draft, row: DeliveryRow, why: str) -> list[str]:
         """Tell the receiver's fallback, else the root receiver, what `row` cannot be told. Returns who is told."""
         receiver = self._config.receivers.get(row.receiver)
         names = (receiver.fallback,) if receiver and receiver.fallback else self._config.route.receivers

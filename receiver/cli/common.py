@@ -53,7 +53,7 @@ def database_url(*, create: bool) -> str:
     """Return where the database is: MTV_RECEIVER_DATABASE_URL, else SQLite in MTV_RECEIVER_DATA (default ./data)."""
     url = os.environ.get("MTV_RECEIVER_DATABASE_URL", "")
     if url:
-        return url.replace("sqlite://", "sqlite+aiosqlite://", 1) if url.startswith("sqlite://") else url
+        return url
     folder = Path(os.environ.get("MTV_RECEIVER_DATA", "data"))
     if create:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -53,7 +53,7 @@ async def _work(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
 def schema_of(url: str) -> tuple[str | None, str, frozenset[str]]:
     """Return a database's schema, the one of this version, and all that this version knows."""
     script = ScriptDirectory(str(Path(upgrade_module.__file__).parent / "migrations"))
-    engine = create_engine(url.replace("+aiosqlite", ""))
+    engine = create_engine(url)
     try:
         with engine.connect() as conn:
             current = MigrationContext.configure(conn).get_current_revision()

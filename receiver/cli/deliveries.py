@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.text import Text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.cli.common import Exit
 from receiver.cli.database import with_store
@@ -18,7 +17,7 @@ from receiver.store import attempts, deliveries, ledger, parking
 from receiver.store.attempts import Attempt
 from receiver.store.codec import moment_or_none
 from receiver.store.deliveries import DeliveryRow
-from receiver.store.engine import Store
+from receiver.store.engine import Conn, Store
 from receiver.views import delivery_json
 
 app = typer.Typer(help="Deliveries: what each destination shows of a story.", no_args_is_help=True)
@@ -42,11 +41,11 @@ def list_deliveries(
     """List deliveries, newest first."""
 
     async def work(store: Store) -> Found:
-        async def read(conn: AsyncConnection) -> Found:
+        async def read(conn: Conn) -> Found:
             rows = await ledger.list_deliveries(conn, story=story.upper(), state=_values(state), limit=limit)
             return [(row, await attempts.of_delivery(conn, row.id)) for row in rows]
 
-        return await store.read(read)
+        return await store.browse(read)
 
     found = with_store(work)
     if as_json:
@@ -69,11 +68,11 @@ def show_delivery(delivery: Annotated[str, _ID], as_json: bool = JSON_OPTION) ->
     """Show one delivery with every attempt."""
 
     async def work(store: Store) -> tuple[DeliveryRow | None, tuple[Attempt, ...]]:
-        async def read(conn: AsyncConnection) -> tuple[DeliveryRow | None, tuple[Attempt, ...]]:
+        async def read(conn: Conn) -> tuple[DeliveryRow | None, tuple[Attempt, ...]]:
             row = await deliveries.one(conn, delivery.upper())
             return row, await attempts.of_delivery(conn, row.id) if row else ()
 
-        return await store.read(read)
+        return await store.browse(read)
 
     row, tries = with_store(work)
     if row is None:
@@ -137,7 +136,7 @@ def retry_deliveries(
         console().print(f"no delivery is {' or '.join(wanted)}")
 
 
-async def _retry(conn: AsyncConnection, ids: Sequence[str], states: Sequence[str]) -> list[DeliveryRow]:
+async def _retry(conn: Conn, ids: Sequence[str], states: Sequence[str]) -> list[DeliveryRow]:
     """Free some by id, or all in these states. One unknown id, and nothing is changed."""
     rows: list[DeliveryRow] = []
     if not ids:

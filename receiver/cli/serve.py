@@ -22,6 +22,8 @@ from receiver.logs import set_up
 log = structlog.get_logger(__name__)
 
 STOP_TIMEOUT_S = 5
+SWITCH_S = 0.0005
+"""How long a thread may keep the interpreter while another waits: the store's thread asks for it at every statement."""
 
 
 class Server(uvicorn.Server):
@@ -45,6 +47,7 @@ def serve(
 ) -> None:
     """Receive webhooks and deliver, until SIGTERM."""
     set_up(os.environ.get("MTV_RECEIVER_LOG_FORMAT", "text"))
+    sys.setswitchinterval(SWITCH_S)
     host, port = address(listen)
     loaded = load_or_exit(config)
     if not insecure:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 from rich.text import Text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.cli.common import Exit
 from receiver.cli.database import with_store
@@ -14,7 +13,7 @@ from receiver.cli.output import JSON_OPTION, WIDE, console, fail, moment, pairs,
 from receiver.model import DeliveryState, Story, StoryState
 from receiver.store import deliveries, stories
 from receiver.store.deliveries import DeliveryRow
-from receiver.store.engine import Store
+from receiver.store.engine import Conn, Store
 from receiver.views import delivery_json, story_json
 
 app = typer.Typer(help="Stories: one per failure.", no_args_is_help=True)
@@ -32,11 +31,11 @@ def list_stories(
     """List stories, newest first."""
 
     async def work(store: Store) -> list[tuple[Story, list[DeliveryRow]]]:
-        async def read(conn: AsyncConnection) -> list[tuple[Story, list[DeliveryRow]]]:
+        async def read(conn: Conn) -> list[tuple[Story, list[DeliveryRow]]]:
             found = await stories.list_stories(conn, state=[one.value for one in state or ()], limit=limit)
             return [(one, await deliveries.of_story(conn, one.id)) for one in found]
 
-        return await store.read(read)
+        return await store.browse(read)
 
     found = with_store(work)
     if as_json:
@@ -67,10 +66,10 @@ def show_story(
     """Show one story: its alerts, what happened, and who was told."""
 
     async def work(store: Store) -> tuple[Story | None, list[DeliveryRow]]:
-        async def read(conn: AsyncConnection) -> tuple[Story | None, list[DeliveryRow]]:
+        async def read(conn: Conn) -> tuple[Story | None, list[DeliveryRow]]:
             return await stories.read_story(conn, story_id.upper()), await deliveries.of_story(conn, story_id.upper())
 
-        return await store.read(read)
+        return await store.browse(read)
 
     story, rows = with_store(work)
     if story is None:

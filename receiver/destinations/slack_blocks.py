@@ -85,13 +85,18 @@ def _marked(mark: str, text: str) -> str:
 def _fitted(message: Message, headline: Callable[[str], SlackBlock]) -> list[dict[str, Any]]:
     title = fitting.one_line(_marked(message.mark, message.title), MAX_HEADER) or "Migration"
 
+    last: list[tuple[Message, list[dict[str, Any]]]] = []
+
     def build(candidate: Message) -> list[dict[str, Any]]:
+        if last and last[0][0] is candidate:  # measured a moment ago: the SDK's models are slow
+            return last[0][1]
         made: list[SlackBlock] = [headline(title)]
         for block in candidate.blocks:
             made += _blocks(block)
         if links := _links(candidate.links):
             made.append(_section(links))
-        return [each.to_dict() for each in made[:MAX_BLOCKS]]
+        last[:] = [(candidate, [each.to_dict() for each in made[:MAX_BLOCKS]])]
+        return last[0][1]
 
     return build(fitting.fit(message, lambda each: fitting.json_chars(build(each)), MAX_JSON, most_blocks=_MOST_PARTS))
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.model import AttemptOutcome
 from receiver.store.codec import dump_json
 from receiver.store.deliveries import DeliveryRow
-from receiver.store.engine import NOW
+from receiver.store.engine import NOW, Conn
 from receiver.store.schema import attempts, deliveries, entries
 
 
@@ -29,7 +28,7 @@ class Attempt:
     error: str
 
 
-async def begin(conn: AsyncConnection, row: DeliveryRow, part: str, op: str) -> int | None:
+async def begin(conn: Conn, row: DeliveryRow, part: str, op: str) -> int | None:
     """Record that a try begins and return its number; None when the claim is no longer ours.
 
     An entry of unknown outcome stays marked while the root is brought up to date before it: it is still to be looked
@@ -53,9 +52,7 @@ async def begin(conn: AsyncConnection, row: DeliveryRow, part: str, op: str) -> 
     return int(inserted.scalar_one())
 
 
-async def end(
-    conn: AsyncConnection, attempt: int, outcome: AttemptOutcome, *, status: int | None = None, error: str = ""
-) -> None:
+async def end(conn: Conn, attempt: int, outcome: AttemptOutcome, *, status: int | None = None, error: str = "") -> None:
     """Record how a try ended, whoever holds the claim by now: the ledger tells what happened."""
     await conn.execute(
         update(attempts)
@@ -65,7 +62,7 @@ async def end(
 
 
 async def store_receipt(
-    conn: AsyncConnection, row: DeliveryRow, part: str, receipt: Mapping[str, Any], values: Mapping[str, Any]
+    conn: Conn, row: DeliveryRow, part: str, receipt: Mapping[str, Any], values: Mapping[str, Any]
 ) -> bool:
     """Keep a part's receipt if the claim is still ours."""
     kept: dict[str, Any] = {"root": dump_json(receipt)} if part == "root" else {}
@@ -87,14 +84,14 @@ async def store_receipt(
     return True
 
 
-async def skip_entry(conn: AsyncConnection, row: DeliveryRow, key: str) -> None:
+async def skip_entry(conn: Conn, row: DeliveryRow, key: str) -> None:
     """Give up an entry that is refused even in its plain form."""
     await conn.execute(
         update(entries).where(entries.c.delivery == row.id, entries.c.key == key).values(state="skipped")
     )
 
 
-async def skip_leftovers(conn: AsyncConnection, row: DeliveryRow, revision: int) -> None:
+async def skip_leftovers(conn: Conn, row: DeliveryRow, revision: int) -> None:
     """Entries up to `revision` that a destination has no use for (its root said it all) are not sent later either."""
     await conn.execute(
         update(entries)
@@ -103,7 +100,7 @@ async def skip_leftovers(conn: AsyncConnection, row: DeliveryRow, revision: int)
     )
 
 
-async def of_delivery(conn: AsyncConnection, delivery: str) -> tuple[Attempt, ...]:
+async def of_delivery(conn: Conn, delivery: str) -> tuple[Attempt, ...]:
     """Return a delivery's tries, oldest first."""
     rows = await conn.execute(select(attempts).where(attempts.c.delivery == delivery).order_by(attempts.c.id))
     return tuple(Attempt(row.part, row.op, row.started, row.ended, row.outcome, row.status, row.error) for row in rows)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, and_, func, insert, or_, select, true, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.model import Change, DeliveryState, Entry, Keys, Reason, StoryState
 from receiver.store.codec import KEYS, REASONS, dump, dump_json, load, moment
-from receiver.store.engine import NOW
+from receiver.store.engine import NOW, Conn
 from receiver.store.schema import deliveries, delivery_alerts, destinations, entries, stories
 
 LEASE_S = 60.0
@@ -86,7 +85,7 @@ def to_row(row: Row[Any]) -> DeliveryRow:
     return DeliveryRow(**values)
 
 
-async def of_story(conn: AsyncConnection, story: str) -> list[DeliveryRow]:
+async def of_story(conn: Conn, story: str) -> list[DeliveryRow]:
     """Return a story's deliveries in the order in which they were made."""
     rows = await conn.execute(
         select(*COLUMNS).where(deliveries.c.story == story).order_by(deliveries.c.created, deliveries.c.id)
@@ -94,13 +93,13 @@ async def of_story(conn: AsyncConnection, story: str) -> list[DeliveryRow]:
     return [to_row(row) for row in rows]
 
 
-async def one(conn: AsyncConnection, delivery: str) -> DeliveryRow | None:
+async def one(conn: Conn, delivery: str) -> DeliveryRow | None:
     """Return one delivery, or None."""
     row = (await conn.execute(select(*COLUMNS).where(deliveries.c.id == delivery))).one_or_none()
     return to_row(row) if row else None
 
 
-async def add(conn: AsyncConnection, story: str, new: NewDelivery, revision: int, now: float) -> None:
+async def add(conn: Conn, story: str, new: NewDelivery, revision: int, now: float) -> None:
     """Add a delivery that has everything to tell."""
     await conn.execute(
         insert(deliveries).values(
@@ -126,14 +125,14 @@ async def add(conn: AsyncConnection, story: str, new: NewDelivery, revision: int
     )
 
 
-async def join(conn: AsyncConnection, delivery: str, fingerprint: str) -> None:
+async def join(conn: Conn, delivery: str, fingerprint: str) -> None:
     """Note that an alert is routed to this delivery."""
     where = and_(delivery_alerts.c.delivery == delivery, delivery_alerts.c.fingerprint == fingerprint)
     if (await conn.execute(select(delivery_alerts.c.delivery).where(where))).first() is None:
         await conn.execute(insert(delivery_alerts).values(delivery=delivery, fingerprint=fingerprint))
 
 
-async def joined(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, set[str]]:
+async def joined(conn: Conn, ids: Sequence[str]) -> dict[str, set[str]]:
     """Return the fingerprints routed to each delivery."""
     found: dict[str, set[str]] = {one: set() for one in ids}
     rows = await conn.execute(select(delivery_alerts).where(delivery_alerts.c.delivery.in_(ids)))
@@ -142,7 +141,7 @@ async def joined(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, set[str
     return found
 
 
-async def set_reasons(conn: AsyncConnection, delivery: str, reasons: tuple[Reason, ...], intervals: str) -> None:
+async def set_reasons(conn: Conn, delivery: str, reasons: tuple[Reason, ...], intervals: str) -> None:
     """Replace why a destination is told."""
     await conn.execute(
         update(deliveries)
@@ -151,7 +150,7 @@ async def set_reasons(conn: AsyncConnection, delivery: str, reasons: tuple[Reaso
     )
 
 
-async def set_firing(conn: AsyncConnection, ids: Sequence[str], firing: bool) -> None:
+async def set_firing(conn: Conn, ids: Sequence[str], firing: bool) -> None:
     """Set whether deliveries fire. What was skipped because its story was over by then is to be told after all."""
     if not ids:
         return
@@ -168,7 +167,7 @@ _ENDED = (DeliveryState.DEAD.value, DeliveryState.SKIPPED.value, DeliveryState.P
 
 
 async def bump(
-    conn: AsyncConnection, story: str, revision: int, now: float, *, audible: bool, ids: Sequence[str] | None = None
+    conn: Conn, story: str, revision: int, now: float, *, audible: bool, ids: Sequence[str] | None = None
 ) -> None:
     """Let deliveries lag behind a new revision. One that already waits for its time keeps it."""
     where = [deliveries.c.story == story]
@@ -191,7 +190,7 @@ async def bump(
     )
 
 
-async def hurry(conn: AsyncConnection, story: str, now: float) -> None:
+async def hurry(conn: Conn, story: str, now: float) -> None:
     """What waits only for evidence need not wait any longer."""
     await conn.execute(
         update(deliveries)
@@ -206,9 +205,7 @@ async def hurry(conn: AsyncConnection, story: str, now: float) -> None:
     )
 
 
-async def add_entry(
-    conn: AsyncConnection, delivery: str, key: str, change: Change, text: str, rev: int, now: float
-) -> None:
+async def add_entry(conn: Conn, delivery: str, key: str, change: Change, text: str, rev: int, now: float) -> None:
     """Add an entry; those not yet sent are folded into it. One that may have been sent stays on its own."""
     if (await conn.execute(select(entries.c.key).where(entries.c.delivery == delivery, entries.c.key == key))).first():
         return
@@ -225,7 +222,7 @@ async def add_entry(
     )
 
 
-async def pending_entries(conn: AsyncConnection, delivery: str) -> tuple[Entry, ...]:
+async def pending_entries(conn: Conn, delivery: str) -> tuple[Entry, ...]:
     """Return the entries still to be sent, each with what was folded into it."""
     rows = (
         await conn.execute(select(entries).where(entries.c.delivery == delivery).order_by(entries.c.revision))
@@ -243,7 +240,7 @@ async def pending_entries(conn: AsyncConnection, delivery: str) -> tuple[Entry, 
     return tuple(found)
 
 
-async def move(conn: AsyncConnection, younger: str, older: str) -> None:
+async def move(conn: Conn, younger: str, older: str) -> None:
     """Let the older story take over the younger one's destinations that it has not told itself."""
     told = select(deliveries.c.destination).where(deliveries.c.story == older)
     taken = [row.destination for row in await conn.execute(told)]
@@ -265,7 +262,7 @@ def _claimable() -> Any:
     )
 
 
-async def busy_destinations(conn: AsyncConnection) -> tuple[str, ...]:
+async def busy_destinations(conn: Conn) -> tuple[str, ...]:
     """Return the destinations that have something to do now and are neither parked nor held back."""
     rows = await conn.execute(
         select(deliveries.c.destination)
@@ -280,7 +277,7 @@ async def busy_destinations(conn: AsyncConnection) -> tuple[str, ...]:
     return tuple(row.destination for row in rows)
 
 
-async def next_due(conn: AsyncConnection) -> float | None:
+async def next_due(conn: Conn) -> float | None:
     """Return in how many seconds the next unclaimed delivery is due, or None."""
     value = (
         await conn.execute(select(func.min(deliveries.c.due) - NOW).where(deliveries.c.due > NOW))
@@ -289,7 +286,7 @@ async def next_due(conn: AsyncConnection) -> float | None:
 
 
 async def claim(
-    conn: AsyncConnection,
+    conn: Conn,
     owner: str,
     destination: str,
     limit: int,
@@ -322,7 +319,7 @@ async def claim(
     return sorted((to_row(row) for row in rows), key=lambda row: (row.priority, row.waiting_since or 0.0, row.id))
 
 
-async def release(conn: AsyncConnection, row: DeliveryRow, values: Mapping[str, Any]) -> bool:
+async def release(conn: Conn, row: DeliveryRow, values: Mapping[str, Any]) -> bool:
     """Give a claim back with what came of it; False when it was no longer ours and nothing was written."""
     result = await conn.execute(
         update(deliveries)
@@ -332,7 +329,7 @@ async def release(conn: AsyncConnection, row: DeliveryRow, values: Mapping[str, 
     return result.rowcount == 1
 
 
-async def free_claims(conn: AsyncConnection) -> None:
+async def free_claims(conn: Conn) -> None:
     """Free every claim: at start, when the lock says that nobody else works on this database.
 
     A try that was begun keeps its mark: its outcome is unknown.

@@ -3,29 +3,38 @@
 Writes go through one queue: whatever has gathered while the last transaction was being synced shares the next one, so a
 burst costs one fsync for many writes. Every write is a function of the connection and runs in a savepoint of its own: a
 failing one takes none of its neighbours along.
+
+Store functions are coroutines that await nothing but their connection, whose calls end at once, so a whole transaction
+runs in one go, right where it is called. Only what may wait goes to a thread: BEGIN (for another process's lock), COMMIT
+(for the disk), and long reads for people (`browse`). Handing every statement to another thread and back, as asyncio
+drivers for SQLite do, took several times as long: each way waits for the interpreter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import Float, event, literal_column
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Float, create_engine, event, literal_column
 
 T = TypeVar("T")
-Write = Callable[[AsyncConnection], Awaitable[T]]
+Write = Callable[["Conn"], Awaitable[T]]
 
 MAX_WAITING = 2_000
 """Writes that may wait; beyond, the caller is told at once (a webhook is then answered 503)."""
-MAX_GROUP = 128
-"""Writes that share one transaction: bounds how long the first of them waits."""
+MAX_GROUP = 32
+"""Writes that share one transaction: bounds how long the first of them waits, and everybody for them."""
+READERS = 3
 
 NOW = literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float)
 """The database's clock, in seconds since 1970."""
+
+
+_Waiting = tuple[Write[Any], "asyncio.Future[Any]"]
 
 
 class StoreBusyError(Exception):
@@ -36,25 +45,50 @@ class StoreClosedError(Exception):
     """The store was closed before the write was committed."""
 
 
+class Conn:
+    """A connection within one transaction. Store functions await its calls and nothing else."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Run a statement; rows are read while the transaction lasts."""
+        return cast("CursorResult[Any]", self._connection.execute(statement, parameters))
+
+
+def _finish(work: Awaitable[T]) -> T:
+    """Run a store function to its end; it never has to wait."""
+    coroutine = cast("Coroutine[Any, Any, T]", work)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    coroutine.close()
+    raise RuntimeError("a store function awaited something other than its connection")
+
+
 def sqlite_url(path: Path) -> str:
     """Return SQLAlchemy's URL of a database file."""
-    return f"sqlite+aiosqlite:///{path}"
+    return f"sqlite:///{path}"
 
 
 class Store:
     """One database, opened once: `async with Store.open(url) as store`."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
+    def __init__(self, writer: Engine, reader: Engine) -> None:
         self._writer = writer
         self._reader = reader
-        self._queue: asyncio.Queue[tuple[Write[Any], asyncio.Future[Any]]] = asyncio.Queue(MAX_WAITING)
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._browsing = ThreadPoolExecutor(READERS, thread_name_prefix="store-browse")
+        self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(MAX_WAITING)
+        """None: the store is being closed."""
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Store]:
         """Open the database, whose schema must be current (see `receiver.store.upgrade`), and close it at the end."""
-        writer = create_async_engine(url, pool_size=1, max_overflow=0)
-        reader = create_async_engine(url, pool_size=4, max_overflow=4)
+        writer = create_engine(url, pool_size=1, max_overflow=0)
+        reader = create_engine(url, pool_size=READERS + 1, max_overflow=0)
         _prepare_sqlite(writer, "BEGIN IMMEDIATE")
         _prepare_sqlite(reader, "BEGIN")
         store = cls(writer, reader)
@@ -62,15 +96,18 @@ class Store:
         try:
             yield store
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await store._queue.put(None)
+            await task
             while not store._queue.empty():
-                _, future = store._queue.get_nowait()
-                if not future.done():
-                    future.set_exception(StoreClosedError("the store was closed"))
-            await writer.dispose()
-            await reader.dispose()
+                late = store._queue.get_nowait()
+                _fail([late] if late else [], StoreClosedError("the store was closed"))
+            await asyncio.to_thread(store._close)
+
+    def _close(self) -> None:
+        self._writing.shutdown()
+        self._browsing.shutdown()
+        self._writer.dispose()
+        self._reader.dispose()
 
     async def write(self, fn: Write[T]) -> T:
         """Run `fn` in a transaction and return its result once that is on disk. Raises what `fn` raises."""
@@ -87,74 +124,82 @@ class Store:
             raise StoreBusyError(f"{MAX_WAITING} writes are waiting for the disk") from None
         return await future
 
-    async def read(self, fn: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run `fn` on a snapshot."""
-        async with self._reader.connect() as conn:
-            return await fn(conn)
+    async def read(self, fn: Write[T]) -> T:
+        """Run `fn`, which reads a few rows, on a snapshot."""
+        return self._read(fn)
+
+    async def browse(self, fn: Write[T]) -> T:
+        """Run `fn`, which may read many rows, on a snapshot."""
+        return await asyncio.get_running_loop().run_in_executor(self._browsing, self._read, fn)
+
+    def _read(self, fn: Write[T]) -> T:
+        with self._reader.connect() as connection:
+            return _finish(fn(Conn(connection)))
 
     async def _write_groups(self) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            conn: AsyncConnection | None = None
-            while True:
-                group = [await self._queue.get()]
-                while len(group) < MAX_GROUP and not self._queue.empty():
-                    group.append(self._queue.get_nowait())
-                try:
-                    if conn is None:
-                        conn = await stack.enter_async_context(self._writer.connect())
-                    results = await self._commit(conn, group)
-                except asyncio.CancelledError:
-                    _fail(group, StoreClosedError("the store was closed"))
-                    raise
-                except Exception as error:
-                    _fail(group, error)
-                else:
-                    for (_, future), (result, failure) in zip(group, results, strict=True):
-                        if future.done():
-                            continue
-                        if failure is None:
-                            future.set_result(result)
-                        else:
-                            future.set_exception(failure)
+        while True:
+            first = await self._queue.get()
+            if first is None:
+                return
+            group = [first]
+            closing = False
+            while len(group) < MAX_GROUP and not self._queue.empty() and not closing:
+                following = self._queue.get_nowait()
+                closing = following is None
+                if following is not None:
+                    group.append(following)
+            try:
+                results = await self._transaction([fn for fn, _ in group])
+            except Exception as error:
+                _fail(group, error)
+            else:
+                for (_, future), (result, failure) in zip(group, results, strict=True):
+                    if future.done():
+                        continue
+                    if failure is None:
+                        future.set_result(result)
+                    else:
+                        future.set_exception(failure)
+            if closing:
+                return
 
-    async def _commit(
-        self, conn: AsyncConnection, group: list[tuple[Write[Any], asyncio.Future[Any]]]
-    ) -> list[tuple[Any, Exception | None]]:
-        """Run a group in one transaction; shielded, so that closing never leaves one half done."""
-        return await asyncio.shield(self._transaction(conn, group))
-
-    async def _transaction(
-        self, conn: AsyncConnection, group: list[tuple[Write[Any], asyncio.Future[Any]]]
-    ) -> list[tuple[Any, Exception | None]]:
+    async def _transaction(self, group: list[Write[Any]]) -> list[tuple[Any, Exception | None]]:
+        loop = asyncio.get_running_loop()
+        connection = self._writer.connect()
         results: list[tuple[Any, Exception | None]] = []
-        async with conn.begin():
-            for fn, _ in group:
+        try:
+            transaction = await loop.run_in_executor(self._writing, connection.begin)
+            for fn in group:
                 try:
-                    async with conn.begin_nested():
-                        results.append((await fn(conn), None))
+                    with connection.begin_nested():
+                        results.append((_finish(fn(Conn(connection))), None))
                 except Exception as error:  # the caller's own failure, handed back to the caller
                     results.append((None, error))
+            await loop.run_in_executor(self._writing, transaction.commit)
+        finally:
+            connection.close()
         return results
 
 
-def _fail(group: list[tuple[Write[Any], asyncio.Future[Any]]], error: BaseException) -> None:
+def _fail(group: list[_Waiting], error: BaseException) -> None:
     for _, future in group:
         if not future.done():
             future.set_exception(error)
 
 
-def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
+def _prepare_sqlite(engine: Engine, begin: str) -> None:
     if engine.dialect.name != "sqlite":
         return
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def _connect(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None  # SQLAlchemy emits BEGIN itself, below
         cursor = dbapi_connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        # WAL is a property of the file: `upgrade` has set it, where nobody else could be in the way.
+        for pragma in ("busy_timeout=5000", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(conn: Any) -> None:
         conn.exec_driver_sql(begin)

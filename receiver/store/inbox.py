@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.model import Alert
 from receiver.store.codec import ALERT, dump, load
-from receiver.store.engine import NOW
+from receiver.store.engine import NOW, Conn
 from receiver.store.schema import inbox, pulse
 
 LEASE_S = 60.0
@@ -35,19 +34,19 @@ class InboxEntry:
         return load(ALERT, self.payload)
 
 
-async def add(conn: AsyncConnection, source: str, alerts: Sequence[Alert]) -> None:
+async def add(conn: Conn, source: str, alerts: Sequence[Alert]) -> None:
     """Number and keep alerts."""
     if alerts:
         rows = [{"source": source, "kind": "alert", "payload": dump(ALERT, alert)} for alert in alerts]
         await conn.execute(insert(inbox).values(received_at=NOW), rows)
 
 
-async def add_raw(conn: AsyncConnection, source: str, body: str, error: str) -> None:
+async def add_raw(conn: Conn, source: str, body: str, error: str) -> None:
     """Keep a body that our own code broke on."""
     await conn.execute(insert(inbox).values(received_at=NOW, source=source, kind="raw", payload=body, error=error))
 
 
-async def claim(conn: AsyncConnection, owner: str, limit: int) -> tuple[InboxEntry, ...]:
+async def claim(conn: Conn, owner: str, limit: int) -> tuple[InboxEntry, ...]:
     """Take the oldest unclaimed entries for LEASE_S seconds, oldest first."""
     free = (
         select(inbox.c.seq)
@@ -61,17 +60,17 @@ async def claim(conn: AsyncConnection, owner: str, limit: int) -> tuple[InboxEnt
         .values(owner=owner, claimed_until=NOW + LEASE_S)
         .returning(inbox.c.seq, inbox.c.received_at, inbox.c.source, inbox.c.kind, inbox.c.payload, inbox.c.failures)
     )
-    return tuple(sorted((InboxEntry(*row) for row in rows), key=lambda entry: entry.seq))
+    return tuple(sorted((InboxEntry(*tuple(row)) for row in rows), key=lambda entry: entry.seq))
 
 
-async def done(conn: AsyncConnection, seqs: Sequence[int]) -> None:
+async def done(conn: Conn, seqs: Sequence[int]) -> None:
     """Mark entries as worked off."""
     await conn.execute(
         update(inbox).where(inbox.c.seq.in_(seqs)).values(state="done", done_at=NOW, owner=None, claimed_until=None)
     )
 
 
-async def failed(conn: AsyncConnection, seq: int, error: str) -> bool:
+async def failed(conn: Conn, seq: int, error: str) -> bool:
     """Count a failure by our own bug; True when it was the last one and the entry is now poison."""
     row = await conn.execute(
         update(inbox)
@@ -83,31 +82,31 @@ async def failed(conn: AsyncConnection, seq: int, error: str) -> bool:
     return failures >= MAX_FAILURES
 
 
-async def poison(conn: AsyncConnection, seq: int) -> None:
+async def poison(conn: Conn, seq: int) -> None:
     """Keep an entry that is beyond us out of everybody's way."""
     await conn.execute(
         update(inbox).where(inbox.c.seq == seq).values(state="poison", done_at=NOW, owner=None, claimed_until=None)
     )
 
 
-async def release_all(conn: AsyncConnection) -> None:
+async def release_all(conn: Conn) -> None:
     """Free every claim: at start, when the lock says that nobody else works on this database."""
     await conn.execute(update(inbox).where(inbox.c.state == "new").values(owner=None, claimed_until=None))
 
 
-async def prune(conn: AsyncConnection) -> None:
+async def prune(conn: Conn) -> None:
     """Forget what was worked off KEEP_S ago, in small steps: it may hold what nobody redacted."""
     old = select(inbox.c.seq).where(inbox.c.done_at < NOW - KEEP_S).limit(PRUNE_AT_ONCE)
     await conn.execute(delete(inbox).where(inbox.c.seq.in_(old)))
 
 
-async def backlog(conn: AsyncConnection) -> int:
+async def backlog(conn: Conn) -> int:
     """How many entries wait."""
     result = await conn.execute(select(func.count()).select_from(inbox).where(inbox.c.state == "new"))
     return int(result.scalar_one())
 
 
-async def beat(conn: AsyncConnection) -> None:
+async def beat(conn: Conn) -> None:
     """Write one row: proof that the store can be written."""
     if (await conn.execute(update(pulse).where(pulse.c.id == 1).values(at=NOW))).rowcount == 0:
         await conn.execute(insert(pulse).values(id=1, at=NOW))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.store.deliveries import COLUMNS, DeliveryRow, to_row
+from receiver.store.engine import Conn
 from receiver.store.schema import deliveries
 
 
 async def list_deliveries(
-    conn: AsyncConnection,
+    conn: Conn,
     *,
     story: str = "",
     state: Sequence[str] = (),

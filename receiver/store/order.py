@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.store.codec import dump_json
+from receiver.store.engine import Conn
 from receiver.store.schema import inbox
 
 
-async def newest_done(conn: AsyncConnection) -> int:
+async def newest_done(conn: Conn) -> int:
     """Return the highest inbox number that was worked off, 0 for none. Reads only the entries that still wait."""
     result = await conn.execute(
         select(inbox.c.seq).where(inbox.c.state == "done").order_by(inbox.c.seq.desc()).limit(1)
@@ -17,7 +17,7 @@ async def newest_done(conn: AsyncConnection) -> int:
     return int(result.scalar_one_or_none() or 0)
 
 
-async def is_overtaken(conn: AsyncConnection, seq: int, fingerprint: str) -> bool:
+async def is_overtaken(conn: Conn, seq: int, fingerprint: str) -> bool:
     """Was an alert with a higher inbox number and this fingerprint worked off already?
 
     What a story holds cannot tell: the end of a failure that no story knows yet is kept in the inbox alone.

@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.model import DeliveryState, StoryState
 from receiver.store.deliveries import one
-from receiver.store.engine import NOW
+from receiver.store.engine import NOW, Conn
 from receiver.store.schema import deliveries, destinations, stories
 
 
-async def _put(conn: AsyncConnection, destination: str, values: Mapping[str, Any]) -> None:
+async def _put(conn: Conn, destination: str, values: Mapping[str, Any]) -> None:
     where = destinations.c.identity == destination
     if (await conn.execute(update(destinations).where(where).values(**values))).rowcount == 0:
         await conn.execute(insert(destinations).values(identity=destination, **values))
 
 
-async def park(conn: AsyncConnection, destination: str, reason: str, probe_in_s: float, secret_mark: str) -> None:
+async def park(conn: Conn, destination: str, reason: str, probe_in_s: float, secret_mark: str) -> None:
     """Park a destination that refuses everything."""
     since = (
         await conn.execute(
@@ -42,7 +41,7 @@ async def park(conn: AsyncConnection, destination: str, reason: str, probe_in_s:
     await mark(conn)
 
 
-async def mark(conn: AsyncConnection) -> None:
+async def mark(conn: Conn) -> None:
     """Let everything that waits for a parked destination say so."""
     parked_now = select(destinations.c.identity).where(destinations.c.parked.is_(True))
     await conn.execute(
@@ -56,7 +55,7 @@ async def mark(conn: AsyncConnection) -> None:
     )
 
 
-async def hold(conn: AsyncConnection, destination: str, seconds: float) -> None:
+async def hold(conn: Conn, destination: str, seconds: float) -> None:
     """Leave a destination alone that asked for it (429). The longest that it asked for counts."""
     longer = (
         select(destinations.c.identity)
@@ -67,7 +66,7 @@ async def hold(conn: AsyncConnection, destination: str, seconds: float) -> None:
         await _put(conn, destination, {"hold_until": NOW + seconds})
 
 
-async def rests(conn: AsyncConnection, destination: str, *, probe: bool = False) -> bool:
+async def rests(conn: Conn, destination: str, *, probe: bool = False) -> bool:
     """Is nothing to be sent there now? A probe is what may be sent to a parked destination."""
     held = destinations.c.hold_until > NOW
     resting = held if probe else or_(held, destinations.c.parked.is_(True))
@@ -86,7 +85,7 @@ class Parked:
     secret_mark: str
 
 
-async def parked(conn: AsyncConnection) -> tuple[Parked, ...]:
+async def parked(conn: Conn) -> tuple[Parked, ...]:
     """Return all parked destinations."""
     rows = await conn.execute(
         select(destinations, (destinations.c.probe_at <= NOW).label("probe_due")).where(destinations.c.parked.is_(True))
@@ -94,14 +93,14 @@ async def parked(conn: AsyncConnection) -> tuple[Parked, ...]:
     return tuple(Parked(row.identity, row.reason, row.since, bool(row.probe_due), row.secret_mark) for row in rows)
 
 
-async def probed(conn: AsyncConnection, destination: str, again_in_s: float) -> None:
+async def probed(conn: Conn, destination: str, again_in_s: float) -> None:
     """Set the time of the next probe."""
     await conn.execute(
         update(destinations).where(destinations.c.identity == destination).values(probe_at=NOW + again_in_s)
     )
 
 
-async def unpark(conn: AsyncConnection, destination: str) -> None:
+async def unpark(conn: Conn, destination: str) -> None:
     """Free a destination: open stories are told in their current form, closed ones that it never showed are skipped."""
     open_stories = select(stories.c.id).where(stories.c.state != StoryState.RESOLVED.value)
     await conn.execute(
@@ -120,7 +119,7 @@ async def unpark(conn: AsyncConnection, destination: str) -> None:
     )
 
 
-async def retry(conn: AsyncConnection, delivery: str) -> bool:
+async def retry(conn: Conn, delivery: str) -> bool:
     """Let a dead, parked or waiting delivery be tried now; False when there is none of that id."""
     row = await one(conn, delivery)
     if row is None:
@@ -143,7 +142,7 @@ class Waiting:
     why: str
 
 
-async def in_need_of_fallback(conn: AsyncConnection, fallback_after_s: float) -> tuple[Waiting, ...]:
+async def in_need_of_fallback(conn: Conn, fallback_after_s: float) -> tuple[Waiting, ...]:
     """Return deliveries of parked destinations, and roots and audible changes that have waited too long."""
     rows = await conn.execute(
         select(deliveries.c.id, deliveries.c.story, deliveries.c.error, destinations.c.parked, destinations.c.reason)
@@ -172,6 +171,6 @@ async def in_need_of_fallback(conn: AsyncConnection, fallback_after_s: float) ->
     )
 
 
-async def fell_back(conn: AsyncConnection, delivery: str) -> None:
+async def fell_back(conn: Conn, delivery: str) -> None:
     """Note that the fallback knows."""
     await conn.execute(update(deliveries).where(deliveries.c.id == delivery).values(fallen_back=True))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Row, case, delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.model import (
     Alert,
@@ -26,7 +25,7 @@ from receiver.model import (
     Told,
 )
 from receiver.store.codec import ALERT, EVIDENCE, IDENTITY, dump, load, load_or_none, moment, moment_or_none
-from receiver.store.engine import NOW
+from receiver.store.engine import NOW, Conn
 from receiver.store.schema import alerts, deliveries, revisions, stories
 
 PRUNE_AT_ONCE = 100
@@ -114,7 +113,7 @@ _SCALARS = (
 )  # fmt: skip
 
 
-async def now_of(conn: AsyncConnection) -> float:
+async def now_of(conn: Conn) -> float:
     """Return the database's clock."""
     return float((await conn.execute(select(NOW))).scalar_one())
 
@@ -137,7 +136,7 @@ def _draft(row: Row[Any], now: float) -> Draft:
     )
 
 
-async def _with_alerts(conn: AsyncConnection, draft: Draft) -> Draft:
+async def _with_alerts(conn: Conn, draft: Draft) -> Draft:
     rows = await conn.execute(select(alerts).where(alerts.c.story == draft.id).order_by(alerts.c.seq))
     for row in rows:
         draft.alerts[row.fingerprint] = AlertRow(
@@ -146,7 +145,7 @@ async def _with_alerts(conn: AsyncConnection, draft: Draft) -> Draft:
     return draft
 
 
-async def load_draft(conn: AsyncConnection, story: str, now: float) -> Draft | None:
+async def load_draft(conn: Conn, story: str, now: float) -> Draft | None:
     """Return a story to change, or None."""
     row = (await conn.execute(select(stories).where(stories.c.id == story))).one_or_none()
     return await _with_alerts(conn, _draft(row, now)) if row else None
@@ -163,7 +162,7 @@ def _known_as(names: Iterable[str]) -> Any:
     return same if len(wanted) > 1 else or_(same, stories.c.alias.in_(wanted))
 
 
-async def find_open(conn: AsyncConnection, names: Iterable[str], now: float) -> list[Draft]:
+async def find_open(conn: Conn, names: Iterable[str], now: float) -> list[Draft]:
     """Return the open stories of a subject, oldest first; `names` are its key and its alias."""
     rows = await conn.execute(
         select(stories)
@@ -174,7 +173,7 @@ async def find_open(conn: AsyncConnection, names: Iterable[str], now: float) -> 
     return [await _with_alerts(conn, _draft(row, now)) for row in rows.all()]
 
 
-async def find_last(conn: AsyncConnection, names: Iterable[str], now: float) -> Draft | None:
+async def find_last(conn: Conn, names: Iterable[str], now: float) -> Draft | None:
     """Return the newest closed story of a subject that ended by itself (not by joining another one)."""
     row = (
         await conn.execute(
@@ -188,7 +187,7 @@ async def find_last(conn: AsyncConnection, names: Iterable[str], now: float) -> 
     return await _with_alerts(conn, _draft(row, now)) if row else None
 
 
-async def newest_alert(conn: AsyncConnection, fingerprint: str) -> tuple[str, AlertRow] | None:
+async def newest_alert(conn: Conn, fingerprint: str) -> tuple[str, AlertRow] | None:
     """Return the story and state of the newest word on a fingerprint."""
     row = (
         await conn.execute(
@@ -200,7 +199,7 @@ async def newest_alert(conn: AsyncConnection, fingerprint: str) -> tuple[str, Al
     return row.story, AlertRow(load(ALERT, row.payload), row.role, row.seq, row.source, row.changed_at)
 
 
-async def save(conn: AsyncConnection, draft: Draft, change: Change | None, text: str, key: str) -> None:
+async def save(conn: Conn, draft: Draft, change: Change | None, text: str, key: str) -> None:
     """Write a draft; a change makes it a new revision."""
     if change is not None:
         draft.revision += 1
@@ -234,7 +233,7 @@ async def save(conn: AsyncConnection, draft: Draft, change: Change | None, text:
         )
 
 
-async def _save_alert(conn: AsyncConnection, story: str, row: AlertRow) -> None:
+async def _save_alert(conn: Conn, story: str, row: AlertRow) -> None:
     alert = row.alert
     values = {
         "seq": row.seq,
@@ -253,7 +252,7 @@ async def _save_alert(conn: AsyncConnection, story: str, row: AlertRow) -> None:
     row.dirty = False
 
 
-async def due_stories(conn: AsyncConnection, column: str, limit: int) -> tuple[str, ...]:
+async def due_stories(conn: Conn, column: str, limit: int) -> tuple[str, ...]:
     """Return open stories whose timer `close_at`, `identify_due` or `gather_due` has run out, most urgent first."""
     timer = stories.c[column]
     rows = await conn.execute(
@@ -265,7 +264,7 @@ async def due_stories(conn: AsyncConnection, column: str, limit: int) -> tuple[s
     return tuple(row.id for row in rows)
 
 
-async def next_timer(conn: AsyncConnection) -> float | None:
+async def next_timer(conn: Conn) -> float | None:
     """Return in how many seconds the next timer of any open story runs out (negative: it has), or None."""
     earliest = []
     for name in ("close_at", "identify_due"):
@@ -279,7 +278,7 @@ async def next_timer(conn: AsyncConnection) -> float | None:
     return min(earliest, default=None)
 
 
-async def open_of_plan(conn: AsyncConnection, uid: str, alias: str) -> tuple[str, ...]:
+async def open_of_plan(conn: Conn, uid: str, alias: str) -> tuple[str, ...]:
     """Return the open stories about a Plan."""
     rows = await conn.execute(
         select(stories.c.id).where(
@@ -290,7 +289,7 @@ async def open_of_plan(conn: AsyncConnection, uid: str, alias: str) -> tuple[str
     return tuple(row.id for row in rows)
 
 
-async def read_story(conn: AsyncConnection, story: str, links: Mapping[str, Link] | None = None) -> Story | None:
+async def read_story(conn: Conn, story: str, links: Mapping[str, Link] | None = None) -> Story | None:
     """Return a whole story as of now, with who was told."""
     row = (await conn.execute(select(stories).where(stories.c.id == story))).one_or_none()
     if row is None:
@@ -333,7 +332,7 @@ async def read_story(conn: AsyncConnection, story: str, links: Mapping[str, Link
 
 
 async def list_stories(
-    conn: AsyncConnection, *, state: Sequence[str] = (), before: tuple[float, str] | None = None, limit: int = 50
+    conn: Conn, *, state: Sequence[str] = (), before: tuple[float, str] | None = None, limit: int = 50
 ) -> list[Story]:
     """Return stories, newest first; `before` is (opened, id) of the last one already seen."""
     query = select(stories.c.id).order_by(stories.c.opened.desc(), stories.c.id.desc()).limit(limit)
@@ -350,7 +349,7 @@ async def list_stories(
     return found
 
 
-async def due_evidence(conn: AsyncConnection, limit: int, in_hand: Sequence[str]) -> tuple[str, ...]:
+async def due_evidence(conn: Conn, limit: int, in_hand: Sequence[str]) -> tuple[str, ...]:
     """Return open stories that want evidence: first the most severe, then the newest."""
     rank = case((stories.c.severity == "critical", 0), (stories.c.severity == "warning", 2), else_=1)
     rows = await conn.execute(
@@ -362,7 +361,7 @@ async def due_evidence(conn: AsyncConnection, limit: int, in_hand: Sequence[str]
     return tuple(row.id for row in rows)
 
 
-async def ask_later(conn: AsyncConnection, ids: Sequence[str], in_s: float) -> None:
+async def ask_later(conn: Conn, ids: Sequence[str], in_s: float) -> None:
     """Let open stories wait so many seconds more before their identity is asked for again."""
     await conn.execute(
         update(stories)
@@ -371,12 +370,12 @@ async def ask_later(conn: AsyncConnection, ids: Sequence[str], in_s: float) -> N
     )
 
 
-async def set_gather_due(conn: AsyncConnection, story: str, due: Any) -> None:
+async def set_gather_due(conn: Conn, story: str, due: Any) -> None:
     """Set when evidence is wanted next (an SQL expression of database time), or None."""
     await conn.execute(update(stories).where(stories.c.id == story).values(gather_due=due))
 
 
-async def open_in_cluster(conn: AsyncConnection, cluster: str) -> tuple[str, ...]:
+async def open_in_cluster(conn: Conn, cluster: str) -> tuple[str, ...]:
     """Return the open stories about Plans of a cluster."""
     rows = await conn.execute(
         select(stories.c.id, stories.c.identity).where(
@@ -387,7 +386,7 @@ async def open_in_cluster(conn: AsyncConnection, cluster: str) -> tuple[str, ...
     return tuple(story for story, identity in found if identity is not None and identity.cluster == cluster)
 
 
-async def prune(conn: AsyncConnection, keep_s: float) -> None:
+async def prune(conn: Conn, keep_s: float) -> None:
     """Forget stories closed longer than `keep_s` seconds ago, in small steps; open ones are never forgotten."""
     old = select(stories.c.id).where(stories.c.closed < NOW - keep_s).limit(PRUNE_AT_ONCE)
     closed = stories.c.state == StoryState.RESOLVED.value

@@ -35,8 +35,12 @@ def upgrade(url: str) -> str:
     if url.startswith("sqlite"):
         # The file holds what alerts say: nobody else on the machine reads it. SQLite's own side files take its mode.
         os.close(os.open(url.partition(":///")[2], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    engine = create_engine(url.replace("+aiosqlite", ""))
+    engine = create_engine(url)
     try:
+        if engine.dialect.name == "sqlite":
+            with engine.connect() as conn:
+                conn.exec_driver_sql("PRAGMA busy_timeout=5000")
+                conn.exec_driver_sql("PRAGMA journal_mode=WAL")
         with engine.begin() as conn:
             known = {revision.revision for revision in script.walk_revisions()}
             current = _current(conn)

@@ -8,7 +8,6 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -17,7 +16,7 @@ from receiver.config.model import Config, SecretError
 from receiver.ingest import is_allowed
 from receiver.rendering import Renderer
 from receiver.store import attempts, deliveries, ledger, stories
-from receiver.store.engine import Store
+from receiver.store.engine import Conn, Store
 from receiver.views import delivery_json, story_json
 from receiver.web.story_page import story_page
 
@@ -82,22 +81,22 @@ async def _stories(request: Request, store: Store) -> Response:
     limit, cursor = _page(request)
     state = request.query_params.getlist("state")
 
-    async def read(conn: AsyncConnection) -> tuple[list[dict[str, Any]], str | None]:
+    async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
         found = await stories.list_stories(conn, state=state, before=cursor, limit=limit + 1)
         items = [story_json(one, [row.id for row in await deliveries.of_story(conn, one.id)]) for one in found[:limit]]
         last = found[limit - 1] if len(found) > limit else None
         return items, _cursor(last.opened.timestamp(), last.id) if last else None
 
-    items, following = await store.read(read)
+    items, following = await store.browse(read)
     return JSONResponse({"items": items, "next": following})
 
 
 async def _story(request: Request, store: Store) -> Response:
-    async def read(conn: AsyncConnection) -> dict[str, Any] | None:
+    async def read(conn: Conn) -> dict[str, Any] | None:
         found = await stories.read_story(conn, request.path_params["id"])
         return story_json(found, [row.id for row in await deliveries.of_story(conn, found.id)]) if found else None
 
-    item = await store.read(read)
+    item = await store.browse(read)
     return JSONResponse(item) if item else _error(404, "no story has this id")
 
 
@@ -106,22 +105,22 @@ async def _deliveries(request: Request, store: Store) -> Response:
     story = request.query_params.get("story", "")
     state = request.query_params.getlist("state")
 
-    async def read(conn: AsyncConnection) -> tuple[list[dict[str, Any]], str | None]:
+    async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
         rows = await ledger.list_deliveries(conn, story=story, state=state, before=cursor, limit=limit + 1)
         items = [delivery_json(row, await attempts.of_delivery(conn, row.id)) for row in rows[:limit]]
         last = rows[limit - 1] if len(rows) > limit else None
         return items, _cursor(last.created, last.id) if last else None
 
-    items, following = await store.read(read)
+    items, following = await store.browse(read)
     return JSONResponse({"items": items, "next": following})
 
 
 async def _delivery(request: Request, store: Store) -> Response:
-    async def read(conn: AsyncConnection) -> dict[str, Any] | None:
+    async def read(conn: Conn) -> dict[str, Any] | None:
         row = await deliveries.one(conn, request.path_params["id"])
         return delivery_json(row, await attempts.of_delivery(conn, row.id)) if row else None
 
-    item = await store.read(read)
+    item = await store.browse(read)
     return JSONResponse(item) if item else _error(404, "no delivery has this id")
 
 

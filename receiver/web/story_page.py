@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -14,7 +13,7 @@ from receiver.rendering import Block, Code, Message, Paragraph, Renderer, Small,
 from receiver.store import attempts, deliveries, stories
 from receiver.store.attempts import Attempt
 from receiver.store.deliveries import DeliveryRow
-from receiver.store.engine import Store
+from receiver.store.engine import Conn, Store
 from receiver.views import iso
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,14 +31,14 @@ td,th{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px s
 async def story_page(request: Request, store: Store, words: Renderer | None) -> Response:
     """Return the story as it is now, with its timeline and who was told."""
 
-    async def read(conn: AsyncConnection) -> tuple[Story, list[tuple[DeliveryRow, tuple[Attempt, ...]]]] | None:
+    async def read(conn: Conn) -> tuple[Story, list[tuple[DeliveryRow, tuple[Attempt, ...]]]] | None:
         found = await stories.read_story(conn, request.path_params["id"])
         if found is None:
             return None
         rows = await deliveries.of_story(conn, found.id)
         return found, [(row, await attempts.of_delivery(conn, row.id)) for row in rows]
 
-    result = await store.read(read)
+    result = await store.browse(read)
     headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
     if result is None:
         return HTMLResponse(_page("No such story", "<h1>No story has this id</h1>"), 404, headers)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from receiver.config.load import load
 from receiver.config.model import Config
@@ -22,7 +21,7 @@ from receiver.model import Alert, AlertStatus, Identity, PlanPhase, PlanState
 from receiver.record import Incoming, Recorder
 from receiver.routing.tree import route
 from receiver.store import inbox, schema, stories
-from receiver.store.engine import Store, sqlite_url
+from receiver.store.engine import Conn, Store, sqlite_url
 from receiver.store.upgrade import upgrade
 from receiver.telling import Teller
 from tests.acceptance.harness import failed, routes_yaml
@@ -51,7 +50,7 @@ class Worker:
     async def work(self, batch: Sequence[tuple[int, Alert]]) -> None:
         """Record a batch and mark it as done, in one transaction."""
 
-        async def write(conn: AsyncConnection) -> None:
+        async def write(conn: Conn) -> None:
             await self.recorder.record(conn, [self.incoming(seq, alert) for seq, alert in batch])
             await inbox.done(conn, [seq for seq, _ in batch])
 
@@ -93,14 +92,14 @@ def batches(entries: Sequence[tuple[int, Alert]], chance: random.Random) -> list
     return found
 
 
-async def heard(conn: AsyncConnection) -> dict[str, tuple[int, str]]:
+async def heard(conn: Conn) -> dict[str, tuple[int, str]]:
     """Return number and status of the newest word that any story holds, by fingerprint."""
     table = schema.alerts
     rows = await conn.execute(select(table.c.fingerprint, table.c.seq, table.c.status).order_by(table.c.seq))
     return {row.fingerprint: (row.seq, row.status) for row in rows}
 
 
-async def open_plans(conn: AsyncConnection) -> list[str]:
+async def open_plans(conn: Conn) -> list[str]:
     """Return the plan of every open story."""
     return [story.subject for story in await stories.list_stories(conn, state=["firing", "re-running"], limit=500)]
 

@@ -169,7 +169,7 @@ def identifier(
 ) -> Identifier:
     config = Config(
         path=Path("routes.yaml"),
-        route=Route("routes.yaml:1", receivers=("platform",)),
+        route=Route(("platform",)),
         receivers={"platform": Receiver("platform", ())},
         global_=Global(identify_timeout_s=timeout_s),
         clusters=tuple(configured),

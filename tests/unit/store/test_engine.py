@@ -46,7 +46,7 @@ async def test_a_write_that_was_answered_is_on_disk(tmp_path: Path) -> None:
     upgrade(url)
     async with Store.open(url) as store:
         await store.write(put(7))
-        other = create_engine(url.replace("+aiosqlite", ""))
+        other = create_engine(url)
         with other.connect() as conn:
             assert conn.execute(select(pulse.c.id)).scalars().all() == [7]
             assert conn.execute(text("PRAGMA journal_mode")).scalar() == "wal"
@@ -77,7 +77,7 @@ async def test_more_writes_than_the_queue_holds_are_refused_at_once(tmp_path: Pa
 def test_the_migrations_make_exactly_the_declared_schema(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "x.db")
     upgrade(url)
-    made = create_engine(url.replace("+aiosqlite", ""))
+    made = create_engine(url)
     with made.connect() as conn:
         assert compare_metadata(MigrationContext.configure(conn), metadata) == []
     made.dispose()
@@ -91,7 +91,7 @@ def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
 def test_a_schema_of_a_newer_version_is_refused_with_a_clear_line(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "x.db")
     upgrade(url)
-    made = create_engine(url.replace("+aiosqlite", ""))
+    made = create_engine(url)
     with made.begin() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     made.dispose()
