@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 LOCK := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
 	--no-annotate --quiet
 # Where the formatter and the linter look.
-CODE := receiver tests
+CODE := receiver tests benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo servers test lint format types layers check lock clean

@@ -88,7 +88,7 @@ class Worker:
         read = await self._store.read(lambda conn: self._read(conn, row, destination.sender.manner))
         if read is None:
             return await self._release(row, {"due": None, "state": DeliveryState.SKIPPED.value}, End.NOTHING)
-        story, wanted = read
+        row, story, wanted = read
         early = self._not_now(row, story, destination.sender)
         if early is not None:
             return await self._settle(row, story, early, End.NOTHING)
@@ -114,7 +114,11 @@ class Worker:
                 return outcome
             row, wanted, end = _settled(row, step), _after(wanted, step, outcome), End.DONE
 
-    async def _read(self, conn: Any, row: DeliveryRow, manner: Manner) -> tuple[Story, Wanted] | None:
+    async def _read(self, conn: Any, claimed: DeliveryRow, manner: Manner) -> tuple[DeliveryRow, Story, Wanted] | None:
+        # Of one snapshot with the story: what changed since the claim is not to be mixed with what did not.
+        row = await deliveries.one(conn, claimed.id)
+        if row is None or row.fence != claimed.fence:
+            return None
         story = await stories.read_story(conn, row.story)
         if story is None:
             return None
@@ -125,20 +129,24 @@ class Worker:
         audible = row.audible > row.delivered
         quiet = row.told_at is not None and now - row.told_at <= QUIET_WITHIN_S and not (root or {}).get("quiet")
         waited = now - row.created if root is None else 0.0
-        return story, Wanted(
-            story=story,
-            keys=row.keys,
-            firing=row.firing and story.open,
-            reasons=row.reasons,
-            root=root,
-            entries=await deliveries.pending_entries(conn, row.id),
-            audible=audible,
-            quiet_allowed=quiet,
-            fallback_for=row.fallback_for,
-            late_s=waited if waited > LATE_S else 0.0,
-            plain=row.plain,
-            confirm=row.confirm_at is not None and row.confirm_at <= now,
-            external_url=self._config.web.external_url,
+        return (
+            row,
+            story,
+            Wanted(
+                story=story,
+                keys=row.keys,
+                firing=row.firing and story.open,
+                reasons=row.reasons,
+                root=root,
+                entries=await deliveries.pending_entries(conn, row.id),
+                audible=audible,
+                quiet_allowed=quiet,
+                fallback_for=row.fallback_for,
+                late_s=waited if waited > LATE_S else 0.0,
+                plain=row.plain,
+                confirm=row.confirm_at is not None and row.confirm_at <= now,
+                external_url=self._config.web.external_url,
+            ),
         )
 
     def _not_now(self, row: DeliveryRow, story: Story, sender: Sender) -> dict[str, Any] | None:

@@ -17,8 +17,10 @@ import structlog
 from receiver.attempt import PROBE_EVERY_S, Destination, End, Worker
 from receiver.clock import Clock
 from receiver.config.model import Config
+from receiver.destinations import Manner
 from receiver.errors import DeliveryError
 from receiver.metrics import Metrics
+from receiver.model import DeliveryState
 from receiver.store import deliveries, parking, stories
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import NOW, Store
@@ -29,6 +31,7 @@ log = structlog.get_logger(__name__)
 IDLE_S = 1.0
 """The loop looks at least so often: writes by other processes (`deliveries retry`) wake nobody."""
 BUG_PAUSE_S = 5.0
+BUG_TRIES = 3
 
 
 class Deliverer:
@@ -58,6 +61,7 @@ class Deliverer:
         self._in_flight: Counter[str] = Counter()
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._draining = False
 
     def wake(self) -> None:
         """Say that something may be due."""
@@ -88,7 +92,8 @@ class Deliverer:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait until nothing is being sent, at most `timeout_s` seconds."""
+        """Begin nothing new, and wait until nothing is being sent, at most `timeout_s` seconds."""
+        self._draining = True
         if self._in_hand:
             await asyncio.wait(self._in_hand.values(), timeout=timeout_s)
 
@@ -99,10 +104,11 @@ class Deliverer:
             await parking.unpark(conn, one.identity)
 
     async def _claim_due(self) -> None:
-        for identity in await self._store.read(deliveries.busy_destinations):
-            destination = self._destinations.get(identity)
-            if destination is None:
-                continue
+        if self._draining:
+            return
+        busy = await self._store.read(deliveries.busy_destinations)
+        known = [(identity, self._destinations[identity]) for identity in busy if identity in self._destinations]
+        for identity, destination in sorted(known, key=lambda one: one[1].sender.manner is not Manner.PAGER):
             free = destination.config.manners.max_in_flight - self._in_flight[identity]
             if free > 0:
                 await self._claim(identity, destination, free)
@@ -132,7 +138,10 @@ class Deliverer:
         except Exception:
             self._metrics.bugs.labels("deliver").inc()
             log.exception("deliver.bug", delivery=row.id, destination=destination.config.label)
-            values = {"due": NOW + BUG_PAUSE_S, "tries": row.tries + 1}
+            # Our own bug, perhaps in how it is rendered: the plain form next, at last a dead letter and the fallback.
+            values: dict[str, Any] = {"due": NOW + BUG_PAUSE_S, "tries": row.tries + 1, "plain": True}
+            if row.plain and row.tries >= BUG_TRIES:
+                values = {"due": None, "state": DeliveryState.DEAD.value, "error": "our own error; see the log"}
             await self._store.write(lambda conn: deliveries.release(conn, row, values))
             return
         if probe and end is End.DONE:

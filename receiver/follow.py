@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import structlog
 
@@ -67,10 +68,13 @@ class Follower:
         """
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
-            rested = self._identifier.rests_s(cluster.name) > 0
-            if (rested or not cluster.plans().synced) and await self._identifier.probe(cluster) and rested:
-                self._synced.add(cluster.name)
-                self._wake.set()
+            await self._safely(self._probe_once(cluster))
+
+    async def _probe_once(self, cluster: Cluster) -> None:
+        rested = self._identifier.rests_s(cluster.name) > 0
+        if (rested or not cluster.plans().synced) and await self._identifier.probe(cluster) and rested:
+            self._synced.add(cluster.name)
+            self._wake.set()
 
     def _noticed(self, cluster: str, event: PlanEvent) -> None:
         """Remember the newest word on each Plan; `run` works it off."""
@@ -102,15 +106,29 @@ class Follower:
                 pass
 
     async def _round(self) -> None:
-        while self._moved:
-            (cluster, uid), row = next(iter(self._moved.items()))
-            del self._moved[(cluster, uid)]
-            await self._plan_moved(cluster, row)
-        while self._synced:
-            await self._catch_up(self._synced.pop())
+        """Timers first: what moves all the time must not keep a story from its end."""
         for story in await self._due("close_at"):
-            await self._judge_again(story)
+            await self._safely(self._judge_again(story))
+        for key, row in list(self._moved.items()):
+            if self._moved.get(key) is row:
+                del self._moved[key]
+            if not await self._safely(self._plan_moved(key[0], row)):
+                self._moved.setdefault(key, row)
+        for cluster in tuple(self._synced):
+            self._synced.discard(cluster)
+            if not await self._safely(self._catch_up(cluster)):
+                self._synced.add(cluster)
         await self._identify_due()
+
+    async def _safely(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do one thing; False when it broke. One broken story holds up no other."""
+        try:
+            await work
+        except Exception:
+            self._metrics.bugs.labels("follow").inc()
+            log.exception("follow.bug")
+            return False
+        return True
 
     async def _identify_due(self) -> None:
         due = await self._due("identify_due")
@@ -119,7 +137,7 @@ class Follower:
             await self._store.write(lambda conn: stories.ask_later(conn, due, rests_s))
             return
         for story in due:
-            await self._identify_again(story)
+            await self._safely(self._identify_again(story))
 
     async def _due(self, timer: str) -> tuple[str, ...]:
         return await self._store.read(lambda conn: stories.due_stories(conn, timer, LIMIT))

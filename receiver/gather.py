@@ -104,7 +104,7 @@ class Gatherer:
             return
         if not draft.identity.namespace:
             # Nothing to read before the Plan is found, and then evidence is wanted anew: only let nobody wait for it.
-            await self._store.write(lambda conn: _nothing_yet(conn, story))
+            await self._store.write(lambda conn: _nothing_yet(conn, story, draft.gather_due))
             self._on_change()
             return
         newest = max(draft.failures, key=lambda row: row.seq, default=None)
@@ -124,10 +124,12 @@ class Gatherer:
             facts = current.identity.facts if current.identity else {}
             return route(alert.labels, {**facts, **evidence_facts(evidence)}, self._config)
 
-        await self._store.write(lambda conn: self._recorder.gathered(conn, story, evidence, route_again, again))
+        await self._store.write(
+            lambda conn: self._recorder.gathered(conn, story, evidence, route_again, again, draft.gather_due)
+        )
         self._on_change()
 
 
-async def _nothing_yet(conn: Conn, story: str) -> None:
-    await stories.set_gather_due(conn, story, None)
+async def _nothing_yet(conn: Conn, story: str, seen_due: float | None) -> None:
+    await stories.set_gather_due(conn, story, None, seen_due)
     await deliveries.hurry(conn, story, await stories.now_of(conn))

@@ -173,7 +173,7 @@ class InboxWorker:
         """Our own bug: count it, and after the last try tell the root receiver in plain words."""
         self._metrics.bugs.labels("inbox").inc()
         log.error("inbox.broken", seq=entry.seq, error=type(error).__name__, exc_info=error)
-        last = await self._store.write(lambda conn: inbox.failed(conn, entry.seq, f"{type(error).__name__}: {error}"))
+        last = await self._store.write(lambda conn: inbox.failed(conn, entry.seq, type(error).__name__))
         if not last and entry.kind == "alert":
             return
         self._metrics.poison.inc()

@@ -132,14 +132,19 @@ class Recorder:
         evidence: Evidence,
         route_alert: Callable[[Draft, Alert], Routed],
         again_in_s: float | None,
+        seen_due: float | None,
     ) -> None:
-        """Keep evidence of the story's present run and route by it again."""
+        """Keep evidence of the story's present run and route by it again.
+
+        `seen_due` is `gather_due` when the reading began: where it has moved since, evidence is wanted anew.
+        """
         now = await stories.now_of(conn)
         draft = await stories.load_draft(conn, story, now)
         if draft is None:
             return
-        draft.gather_due = None if again_in_s is None or not draft.open else now + again_in_s
-        draft.gather_tries += 1
+        if draft.gather_due is None or draft.gather_due == seen_due:
+            draft.gather_due = None if again_in_s is None or not draft.open else now + again_in_s
+            draft.gather_tries += 1
         stale = bool(draft.run and evidence.run and draft.run != evidence.run)
         same = draft.evidence is not None and replace(evidence, read_at=None) == replace(draft.evidence, read_at=None)
         if stale or same:
@@ -352,6 +357,8 @@ class Recorder:
         plan = await self._teller.plan(conn, draft, routed)
         if plan.new_reasons and not draft.new:
             draft.note_change(Change.TOLD, plan.told_text)
+        if not draft.changes and await self._teller.flipped(conn, draft, plan):
+            draft.note_change(Change.ALERTS, "an alert came or went for some of those who are told")
         change, text = primary(draft.changes)
         key = entry_key(change, draft.reruns, draft.reopens, draft.revision + 1) if change is not None else ""
         draft.changes.clear()

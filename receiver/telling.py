@@ -77,11 +77,13 @@ class Teller:
                 await deliveries.join(conn, row.id, fingerprint)
             if row.id in plan.more:
                 await self._add_reasons(conn, row, plan.more[row.id])
-        stopped = await self._set_firing(conn, draft, plan)
+        fires, stopped = await self._flips(conn, draft, plan)
+        await deliveries.set_firing(conn, fires, True)
+        await deliveries.set_firing(conn, stopped, False)
         if change is not None and plan.rows:
             await self._bump(conn, draft, plan.rows, change, text, key)
-        elif stopped:
-            await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=True, ids=stopped)
+        if (fires or stopped) and draft.open and change not in AUDIBLE:
+            await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=True, ids=[*fires, *stopped])
         for target in plan.new:
             await self._add(conn, draft, target, plan.fingerprints.get(target.config.identity, frozenset()))
 
@@ -94,21 +96,26 @@ class Teller:
             if sender is not None and row.started and change in sender.entry_changes:
                 await deliveries.add_entry(conn, row.id, key, change, text, draft.revision, draft.now)
 
-    async def _set_firing(self, conn: Conn, draft: Draft, plan: Plan) -> list[str]:
+    async def flipped(self, conn: Conn, draft: Draft, plan: Plan) -> bool:
+        """Does a delivery begin or cease to fire while its story goes on?"""
+        fires, stopped = await self._flips(conn, draft, plan)
+        return draft.open and bool(fires or stopped)
+
+    async def _flips(self, conn: Conn, draft: Draft, plan: Plan) -> tuple[list[str], list[str]]:
         """A delivery fires while an alert routed to it does; when none of the story's fires, the Plan decides.
 
-        Returns the deliveries that stopped while their story goes on.
+        Returns the deliveries that begin to fire, and those that cease.
         """
         stopped: list[str] = []
         fires: list[str] = []
         if not plan.rows:
-            return []
+            return [], []
         routed = await deliveries.joined(conn, [row.id for row in plan.rows])
         firing = {row.alert.fingerprint for row in draft.failures if row.firing}
         for row in plan.rows:
             if not draft.open:
                 wanted = False
-            elif routed[row.id] & firing or row.fallback_for:
+            elif (routed[row.id] | plan.fingerprints.get(row.destination, frozenset())) & firing or row.fallback_for:
                 wanted = True
             elif firing:
                 wanted = False
@@ -118,9 +125,7 @@ class Teller:
                 fires.append(row.id)
             elif not wanted and row.firing:
                 stopped.append(row.id)
-        await deliveries.set_firing(conn, fires, True)
-        await deliveries.set_firing(conn, stopped, False)
-        return [*stopped, *fires]
+        return fires, stopped
 
     async def _add(self, conn: Conn, draft: Draft, target: Target, fingerprints: frozenset[str]) -> None:
         new = self._new(draft, target.config, target.reasons, target.intervals)

@@ -67,9 +67,8 @@ def parse_body(raw: bytes, now: datetime) -> Body:
 
 def _document(raw: bytes) -> Mapping[str, Any]:
     try:
-        document = json.loads(
-            raw.decode("utf-8", errors="replace").removeprefix("\ufeff"), parse_constant=lambda _: None
-        )
+        text = raw.decode("utf-8", errors="replace").removeprefix("\ufeff")
+        document = json.loads(text, parse_constant=lambda _: None, parse_int=_integer)
     except RecursionError:
         raise UnusableBodyError(f"the body is {MAX_DEPTH_ERROR}") from None
     except ValueError as error:

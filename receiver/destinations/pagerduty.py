@@ -97,7 +97,7 @@ class PagerDutySender:
             "hash": payload_hash(body),
             "dedup_key": wanted.keys.dedup_key,
             "title": name,
-            "quiet": 0 if fresh else int(root.get("quiet", 0)) + (not wanted.audible and not wanted.confirm),
+            "quiet": 0 if fresh or wanted.audible else int(root.get("quiet", 0)) + (not wanted.confirm),
             **({"late": late} if late else {}),
         }
         op = "trigger" if fresh else "update"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, true, update
 
 from receiver.model import Change, DeliveryState, Entry, Keys, Reason, StoryState
 from receiver.store.codec import KEYS, REASONS, dump, dump_json, load, moment
@@ -142,12 +142,14 @@ async def joined(conn: Conn, ids: Sequence[str]) -> dict[str, set[str]]:
 
 
 async def set_reasons(conn: Conn, delivery: str, reasons: tuple[Reason, ...], intervals: str) -> None:
-    """Replace why a destination is told."""
+    """Replace why a destination is told; a muted one is judged again."""
     await conn.execute(
         update(deliveries)
         .where(deliveries.c.id == delivery)
         .values(reasons=dump(REASONS, reasons), intervals=intervals)
     )
+    muted = and_(deliveries.c.id == delivery, deliveries.c.state == DeliveryState.MUTED.value)
+    await conn.execute(update(deliveries).where(muted).values(state=DeliveryState.PENDING.value, due=NOW))
 
 
 async def set_firing(conn: Conn, ids: Sequence[str], firing: bool) -> None:
@@ -179,7 +181,11 @@ async def bump(
     priority = AUDIBLE_CHANGE if audible else QUIET_CHANGE
     # A delivered one that has a time only waits to confirm what it shows.
     waits = and_(deliveries.c.due.is_not(None), deliveries.c.state != DeliveryState.DELIVERED.value)
-    alive = deliveries.c.state.not_in(_ENDED)
+    alive: ColumnElement[bool] = deliveries.c.state.not_in(_ENDED)
+    if audible:  # a dead letter that is on show somewhere still has an end to tell
+        dead = and_(deliveries.c.state == DeliveryState.DEAD.value, deliveries.c.started.is_(True))
+        await conn.execute(update(deliveries).where(*where, dead).values(plain=False, tries=0))
+        alive = or_(alive, dead)
     await conn.execute(
         update(deliveries)
         .where(*where, alive, ~waits)

@@ -5,9 +5,9 @@ burst costs one fsync for many writes. Every write is a function of the connecti
 failing one takes none of its neighbours along.
 
 Store functions are coroutines that await nothing but their connection, whose calls end at once, so a whole transaction
-runs in one go, right where it is called. Only what may wait goes to a thread: BEGIN (for another process's lock), COMMIT
-(for the disk), and long reads for people (`browse`). Handing every statement to another thread and back, as asyncio
-drivers for SQLite do, took several times as long: each way waits for the interpreter.
+runs in one go, right where it is called. Only what may wait goes to a thread: BEGIN (for another process's lock),
+COMMIT (for the disk), and long reads for people (`browse`). Handing every statement to another thread and back, as
+asyncio drivers for SQLite do, took several times as long: each way waits for the interpreter.
 """
 
 from __future__ import annotations

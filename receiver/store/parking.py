@@ -13,6 +13,9 @@ from receiver.store.deliveries import one
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import deliveries, destinations, stories
 
+FALLBACKS_AT_ONCE = 20
+"""A round of fallbacks must not hold up what else is due."""
+
 
 async def _put(conn: Conn, destination: str, values: Mapping[str, Any]) -> None:
     where = destinations.c.identity == destination
@@ -49,7 +52,9 @@ async def mark(conn: Conn) -> None:
         .where(
             deliveries.c.destination.in_(parked_now),
             deliveries.c.due.is_not(None),
-            deliveries.c.state.not_in((DeliveryState.PARKED.value, DeliveryState.DELIVERED.value)),
+            deliveries.c.state.not_in(
+                (DeliveryState.PARKED.value, DeliveryState.DELIVERED.value, DeliveryState.MUTED.value)
+            ),
         )
         .values(state=DeliveryState.PARKED.value)
     )
@@ -164,7 +169,7 @@ async def in_need_of_fallback(conn: Conn, fallback_after_s: float) -> tuple[Wait
                 ),
             ),
         )
-        .limit(200)
+        .limit(FALLBACKS_AT_ONCE)
     )
     return tuple(
         Waiting(row.id, row.story, row.reason if row.parked else row.error or "waits without an answer") for row in rows

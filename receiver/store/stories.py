@@ -370,9 +370,13 @@ async def ask_later(conn: Conn, ids: Sequence[str], in_s: float) -> None:
     )
 
 
-async def set_gather_due(conn: Conn, story: str, due: Any) -> None:
-    """Set when evidence is wanted next (an SQL expression of database time), or None."""
-    await conn.execute(update(stories).where(stories.c.id == story).values(gather_due=due))
+async def set_gather_due(conn: Conn, story: str, due: Any, seen_due: float | None = None) -> None:
+    """Set when evidence is wanted next (an SQL expression of database time), or None.
+
+    Where `seen_due` is given and has moved meanwhile, evidence is wanted anew, and that stays.
+    """
+    where = [stories.c.id == story] if seen_due is None else [stories.c.id == story, stories.c.gather_due == seen_due]
+    await conn.execute(update(stories).where(*where).values(gather_due=due))
 
 
 async def open_in_cluster(conn: Conn, cluster: str) -> tuple[str, ...]:
