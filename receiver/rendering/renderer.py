@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -26,16 +27,35 @@ MAX_LINKS = 5
 MAX_URL = 1_500
 
 
+RECENT = 64
+"""Messages kept for the second question."""
+
+
 class StoryRenderer:
     """Implements `receiver.rendering.Renderer`. Never raises; `on_broken` gets one sentence per broken rendering."""
 
     def __init__(self, templates: Templates, on_broken: Callable[[str], None]) -> None:
         self._templates = templates
         self._on_broken = on_broken
+        self._recent: OrderedDict[tuple[object, ...], tuple[Story, Message]] = OrderedDict()
 
     def root(self, wanted: Wanted, kind: str, content: str = "full") -> Message:
         if wanted.plain:
             return _marked(plain(wanted, kind, content), wanted.story)
+        # A delivery asks once for what to send and once more whether anything is left: the same story, the same words.
+        key = (
+            id(wanted.story), kind, content, wanted.firing, wanted.reasons, wanted.fallback_for, wanted.late_s,
+            wanted.external_url,
+        )  # fmt: skip
+        if key in self._recent:
+            return self._recent[key][1]
+        message = self._root(wanted, kind, content)
+        self._recent[key] = (wanted.story, message)  # the story is held, so that its id stays its own
+        while len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+        return message
+
+    def _root(self, wanted: Wanted, kind: str, content: str) -> Message:
         try:
             context = build(wanted, kind, content)
             folder = context.message

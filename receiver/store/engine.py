@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, Float, create_engine, event, literal_column
+from sqlalchemy.engine import RootTransaction
+from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
 Write = Callable[["Conn"], Awaitable[T]]
@@ -29,6 +31,9 @@ MAX_WAITING = 2_000
 MAX_GROUP = 32
 """Writes that share one transaction: bounds how long the first of them waits, and everybody for them."""
 READERS = 3
+BUSY_MS = 1_000
+BEGIN_TRIES = 60
+"""How often, BUSY_MS milliseconds each, a write waits for another process that holds the file."""
 
 NOW = literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float)
 """The database's clock, in seconds since 1970."""
@@ -75,7 +80,8 @@ def sqlite_url(path: Path) -> str:
 class Store:
     """One database, opened once: `async with Store.open(url) as store`."""
 
-    def __init__(self, writer: Engine, reader: Engine) -> None:
+    def __init__(self, writer: Engine, reader: Engine, begin_tries: int = BEGIN_TRIES) -> None:
+        self._begin_tries = begin_tries
         self._writer = writer
         self._reader = reader
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
@@ -163,12 +169,22 @@ class Store:
             if closing:
                 return
 
+    def _begin(self, connection: Connection) -> RootTransaction:
+        """Begin, with patience for another process (a backup, VACUUM, a command) that holds the file for a while."""
+        for left in reversed(range(self._begin_tries)):
+            try:
+                return connection.begin()
+            except OperationalError as error:
+                if "locked" not in str(error) or not left:
+                    raise
+        raise StoreBusyError("the file was never asked for")
+
     async def _transaction(self, group: list[Write[Any]]) -> list[tuple[Any, Exception | None]]:
         loop = asyncio.get_running_loop()
         connection = self._writer.connect()
         results: list[tuple[Any, Exception | None]] = []
         try:
-            transaction = await loop.run_in_executor(self._writing, connection.begin)
+            transaction = await loop.run_in_executor(self._writing, self._begin, connection)
             for fn in group:
                 try:
                     with connection.begin_nested():
@@ -196,7 +212,7 @@ def _prepare_sqlite(engine: Engine, begin: str) -> None:
         dbapi_connection.isolation_level = None  # SQLAlchemy emits BEGIN itself, below
         cursor = dbapi_connection.cursor()
         # WAL is a property of the file: `upgrade` has set it, where nobody else could be in the way.
-        for pragma in ("busy_timeout=5000", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in (f"busy_timeout={BUSY_MS}", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, func, insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from receiver.store import engine
 from receiver.store.engine import Store, StoreBusyError, sqlite_url
@@ -105,3 +106,29 @@ def test_the_lock_is_held_once_and_freed_with_its_holder(tmp_path: Path) -> None
         other.acquire()
     with other:
         pass
+
+
+async def test_a_write_waits_for_another_process_that_holds_the_file(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "x.db")
+    upgrade(url)
+    async with Store.open(url) as store:
+        other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        refused = await _refusal(store)  # longer than SQLite's own wait: the lock is really in the way
+        assert "locked" in refused
+        write = asyncio.create_task(store.write(put(1)))
+        await asyncio.sleep(0)
+        other.execute("COMMIT")
+        other.close()
+        assert await write == 1
+
+
+async def _refusal(store: Store) -> str:
+    store._begin_tries = 1
+    try:
+        await store.write(put(9))
+    except OperationalError as error:
+        return str(error)
+    finally:
+        store._begin_tries = engine.BEGIN_TRIES
+    return ""
