@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ async def destinations(config: Config, words: Renderer) -> Any:
             client = build_client(one.http, one.manners.timeout_s, max_connections=one.manners.max_in_flight + 2)
             clients.append(client)
             sender = KINDS[one.kind].build(one, client, words)
-            made[one.identity] = Destination(one, sender, lambda one=one: secret_mark(one))  # type: ignore[misc]
+            made[one.identity] = Destination(one, sender, partial(secret_mark, one))
         yield made
     finally:
         for client in clients:

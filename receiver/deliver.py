@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -124,10 +125,10 @@ class Deliverer:
             work = self._work(row, destination, claimed_at, probe=probe)
             task = asyncio.create_task(work, name=f"deliver-{row.id}")
             self._in_hand[row.id] = task
-            task.add_done_callback(lambda _, row=row: self._done(row))  # type: ignore[misc]
+            task.add_done_callback(partial(self._done, row))
         return len(rows)
 
-    def _done(self, row: DeliveryRow) -> None:
+    def _done(self, row: DeliveryRow, _: object) -> None:
         del self._in_hand[row.id]
         self._in_flight[row.destination] -= 1
         self._wake.set()
@@ -165,7 +166,7 @@ class Deliverer:
                 continue
             if destination.secret_mark() != one.secret_mark:
                 log.info("deliver.secret_changed", destination=destination.config.label)
-                await self._store.write(lambda conn, one=one: parking.unpark(conn, one.identity))  # type: ignore[misc]
+                await self._store.write(partial(parking.unpark, destination=one.identity))
             elif one.probe_due and not self._in_flight[one.identity] and one.identity not in self._probes:
                 await self._probe(one.identity, destination)
         if parked:
@@ -192,7 +193,7 @@ class Deliverer:
         after_s = self._config.global_.fallback_after_s
         waiting = await self._store.read(lambda conn: parking.in_need_of_fallback(conn, after_s))
         for one in waiting:
-            told = await self._store.write(lambda conn, one=one: self._fall_back_one(conn, one))  # type: ignore[misc]
+            told = await self._store.write(partial(self._fall_back_one, waiting=one))
             log.warning("deliver.fallback", delivery=one.id, story=one.story, why=one.why, told=told)
 
     async def _fall_back_one(self, conn: Any, waiting: parking.Waiting) -> list[str]:

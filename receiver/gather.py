@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 
@@ -68,12 +69,12 @@ class Gatherer:
                 free = AT_ONCE - len(self._in_hand)
                 if free > 0:
                     due = await self._store.read(
-                        lambda conn, free=free: stories.due_evidence(conn, free, tuple(self._in_hand))  # type: ignore[misc]
+                        partial(stories.due_evidence, limit=free, in_hand=tuple(self._in_hand))
                     )
                     for story in due:
                         task = asyncio.create_task(self._gather(story), name=f"gather-{story}")
                         self._in_hand[story] = task
-                        task.add_done_callback(lambda _, story=story: self._done(story))  # type: ignore[misc]
+                        task.add_done_callback(partial(self._done, story))
                 try:
                     async with asyncio.timeout(IDLE_S):
                         await self._wake.wait()
@@ -84,7 +85,7 @@ class Gatherer:
                 task.cancel()
             await asyncio.gather(*self._in_hand.values(), return_exceptions=True)
 
-    def _done(self, story: str) -> None:
+    def _done(self, story: str, _: object) -> None:
         del self._in_hand[story]
         self._wake.set()
 
