@@ -26,9 +26,10 @@ from receiver.metrics import Metrics
 from receiver.model import AttemptOutcome, DeliveryState, Receipt, Story, Wanted
 from receiver.routing.intervals import next_allowed
 from receiver.routing.tree import Intervals, allowed
-from receiver.store import attempts, deliveries, parking, stories
+from receiver.store import attempts, claims, deliveries, parking, stories
+from receiver.store.claims import LEASE_S
 from receiver.store.codec import dump_json
-from receiver.store.deliveries import AUDIBLE_CHANGE, LEASE_S, QUIET_CHANGE, DeliveryRow
+from receiver.store.deliveries import AUDIBLE_CHANGE, QUIET_CHANGE, DeliveryRow
 from receiver.store.engine import NOW, Store
 
 log = structlog.get_logger(__name__)
@@ -195,7 +196,7 @@ class Worker:
     async def _begin(self, conn: Any, row: DeliveryRow, step: Step, *, probe: bool) -> int | End:
         """Put a try on disk, unless its destination was parked or held back since the delivery was claimed."""
         if await parking.rests(conn, row.destination, probe=probe):
-            return End.LATER if await deliveries.release(conn, row, {"due": NOW}) else End.LOST
+            return End.LATER if await claims.release(conn, row, {"due": NOW}) else End.LOST
         return await attempts.begin(conn, row, step.part, step.op) or End.LOST
 
     async def _ended(
@@ -233,7 +234,7 @@ class Worker:
                 await parking.hold(conn, destination.config.identity, error.retry_after_s)
             if isinstance(error, Refused) and row.plain and step.part != "root":
                 await attempts.skip_entry(conn, row, step.part)
-            return await deliveries.release(conn, row, values)
+            return await claims.release(conn, row, values)
 
         return end if await self._store.write(write) else End.LOST
 
@@ -345,12 +346,12 @@ class Worker:
             if current is not None and current.desired > story.revision:
                 priority = AUDIBLE_CHANGE if current.audible > story.revision else QUIET_CHANGE
                 lag = {"state": DeliveryState.PENDING.value, "due": NOW, "waiting_since": NOW, "priority": priority}
-            return await deliveries.release(conn, row, {**values, **lag})
+            return await claims.release(conn, row, {**values, **lag})
 
         return end if await self._store.write(write) else End.LOST
 
     async def _release(self, row: DeliveryRow, values: dict[str, Any], end: End) -> End:
-        kept = await self._store.write(lambda conn: deliveries.release(conn, row, values))
+        kept = await self._store.write(lambda conn: claims.release(conn, row, values))
         return end if kept else End.LOST
 
 

@@ -22,7 +22,7 @@ from receiver.destinations import Manner
 from receiver.errors import DeliveryError
 from receiver.metrics import Metrics
 from receiver.model import DeliveryState
-from receiver.store import deliveries, parking, stories
+from receiver.store import claims, deliveries, parking, stories
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import NOW, Store
 from receiver.telling import Teller
@@ -79,7 +79,7 @@ class Deliverer:
                     await self._upkeep()
                     next_upkeep = self._clock.monotonic() + IDLE_S
                 await self._claim_due()
-                soon = await self._store.read(deliveries.next_due)
+                soon = await self._store.read(claims.next_due)
                 wait = IDLE_S if soon is None else min(IDLE_S, max(0.005, soon))
                 try:
                     async with asyncio.timeout(wait):
@@ -100,14 +100,14 @@ class Deliverer:
 
     async def _free(self, conn: Any) -> None:
         """A start frees what an older process had claimed, and what was parked under an older configuration."""
-        await deliveries.free_claims(conn)
+        await claims.free_claims(conn)
         for one in await parking.parked(conn):
             await parking.unpark(conn, one.identity)
 
     async def _claim_due(self) -> None:
         if self._draining:
             return
-        busy = await self._store.read(deliveries.busy_destinations)
+        busy = await self._store.read(claims.busy_destinations)
         known = [(identity, self._destinations[identity]) for identity in busy if identity in self._destinations]
         for identity, destination in sorted(known, key=lambda one: one[1].sender.manner is not Manner.PAGER):
             free = destination.config.manners.max_in_flight - self._in_flight[identity]
@@ -118,7 +118,7 @@ class Deliverer:
         claimed_at = self._clock.monotonic()
         in_hand = tuple(self._in_hand)
         rows = await self._store.write(
-            lambda conn: deliveries.claim(conn, self._owner, identity, limit, in_hand, probe=probe)
+            lambda conn: claims.claim(conn, self._owner, identity, limit, in_hand, probe=probe)
         )
         for row in rows:
             self._in_flight[identity] += 1
@@ -143,7 +143,7 @@ class Deliverer:
             values: dict[str, Any] = {"due": NOW + BUG_PAUSE_S, "tries": row.tries + 1, "plain": True}
             if row.plain and row.tries >= BUG_TRIES:
                 values = {"due": None, "state": DeliveryState.DEAD.value, "error": "our own error; see the log"}
-            await self._store.write(lambda conn: deliveries.release(conn, row, values))
+            await self._store.write(lambda conn: claims.release(conn, row, values))
             return
         if probe and end is End.DONE:
             await self._unpark(row.destination, destination)

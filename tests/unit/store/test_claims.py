@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from receiver import ids
 from receiver.model import AttemptOutcome, Reason
-from receiver.store import attempts, deliveries, inbox, stories
+from receiver.store import attempts, claims, deliveries, inbox, stories
 from receiver.store.deliveries import NewDelivery
 from receiver.store.engine import NOW, Store, sqlite_url
 from receiver.store.schema import deliveries as table
@@ -63,7 +63,7 @@ async def test_two_workers_and_1000_shuffled_claims_end_with_the_highest_revisio
 
         async def work(owner: str, done: asyncio.Event) -> None:
             while True:
-                rows = await store.write(lambda conn: deliveries.claim(conn, owner, "slack:x", 3))
+                rows = await store.write(lambda conn: claims.claim(conn, owner, "slack:x", 3))
                 if not rows and done.is_set():
                     return
                 for row in rows:
@@ -80,7 +80,7 @@ async def test_two_workers_and_1000_shuffled_claims_end_with_the_highest_revisio
                         lags = now.desired > revision
                         del holders[row.id]
                         values = {"delivered": revision, "due": NOW if lags else None}
-                        return await deliveries.release(conn, row, values)
+                        return await claims.release(conn, row, values)
 
                     assert await store.write(finish)
                 await asyncio.sleep(0)
@@ -105,15 +105,15 @@ async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(tm
     upgrade(url)
     async with Store.open(url) as store:
         await store.write(lambda conn: fill(conn, 1))
-        (old,) = await store.write(lambda conn: deliveries.claim(conn, "a", "slack:x", 1))
+        (old,) = await store.write(lambda conn: claims.claim(conn, "a", "slack:x", 1))
         number = await store.write(lambda conn: attempts.begin(conn, old, "root", "create"))
         assert number is not None
         await store.write(lambda conn: conn.execute(update(table).values(claimed_until=NOW - 1)))
-        (new,) = await store.write(lambda conn: deliveries.claim(conn, "b", "slack:x", 1))
+        (new,) = await store.write(lambda conn: claims.claim(conn, "b", "slack:x", 1))
         assert new.unknown_part == "root", "the second claim knows that a create is unanswered"
         await store.write(lambda conn: attempts.end(conn, number, AttemptOutcome.OK))
         assert not await store.write(lambda conn: attempts.store_receipt(conn, old, "root", {"ts": "1"}, {}))
-        assert not await store.write(lambda conn: deliveries.release(conn, old, {"due": None}))
+        assert not await store.write(lambda conn: claims.release(conn, old, {"due": None}))
         assert await store.write(lambda conn: attempts.begin(conn, old, "root", "create")) is None
 
 
