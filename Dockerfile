@@ -39,7 +39,8 @@ USER 1001:0
 WORKDIR /data
 VOLUME /data
 EXPOSE 9095
+# Asks where MTV_RECEIVER_LISTEN says, past any proxy; on Linux, 0.0.0.0 and :: lead to the container itself.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9095/-/healthy', timeout=4)"]
+    CMD ["python", "-c", "import http.client, os, sys; host, _, port = os.environ['MTV_RECEIVER_LISTEN'].rpartition(':'); peer = http.client.HTTPConnection(host.strip('[]'), int(port), timeout=4); peer.request('GET', '/-/healthy'); sys.exit(peer.getresponse().status != 200)"]
 ENTRYPOINT ["mtv-receiver"]
 CMD ["serve"]

@@ -18,6 +18,11 @@ log = structlog.get_logger(__name__)
 
 ASK_TIMEOUT_S = 1.0
 MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer, after decoding; what is longer is not read to its end."""
+
+
+class UnusableAnswerError(Exception):
+    """An answer that says nothing about alerts; the message says why and holds nothing of it."""
 
 
 class Alertmanagers:
@@ -44,13 +49,16 @@ class Alertmanagers:
     async def _ask(self, config: AlertmanagerConfig, url: str, alert: Alert) -> bool | None:
         filters = {"filter": [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in _narrow(alert)]}
         try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
-                response = await self._clients[config.name].get(f"{url.rstrip('/')}/api/v2/alerts", params=filters)
-            if response.status_code != 200 or len(response.content) > MAX_ANSWER:
-                raise ValueError(f"HTTP {response.status_code}")
-            held = response.json()
+            async with (
+                asyncio.timeout(ASK_TIMEOUT_S),
+                self._clients[config.name].stream(
+                    "GET", f"{url.rstrip('/')}/api/v2/alerts", params=filters
+                ) as response,
+            ):
+                held = json.loads(await _answer(response))
         except Exception as error:  # whatever a peer does, it only means that it cannot be asked
-            log.warning("alertmanager.unreadable", alertmanager=config.name, error=type(error).__name__)
+            why = str(error) if isinstance(error, UnusableAnswerError) else type(error).__name__
+            log.warning("alertmanager.unreadable", alertmanager=config.name, error=why)
             return None
         if not isinstance(held, list):
             return None
@@ -64,6 +72,17 @@ class Alertmanagers:
         """Close all connections."""
         for client in self._clients.values():
             await client.aclose()
+
+
+async def _answer(response: httpx2.Response) -> bytes:
+    if response.status_code != 200:
+        raise UnusableAnswerError(f"HTTP {response.status_code}")
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise UnusableAnswerError(f"the answer is longer than {MAX_ANSWER} bytes")
+    return bytes(body)
 
 
 def _narrow(alert: Alert) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from receiver.http import silence_url_logs
 from receiver.ingest import Webhook
 from receiver.metrics import Metrics
 from receiver.service import Service
-from receiver.web import explain_api
+from receiver.web import explain_api, runbooks
 from receiver.web.api import Api
 from receiver.web.operation import Operation
 
@@ -54,6 +54,7 @@ def build_app(
             Route("/metrics", operation.metrics),
             *api.routes(),
             *explain_api.routes(service),
+            *runbooks.routes(service),
         ],
         lifespan=lifespan,
         exception_handlers={404: operation.not_found, 405: operation.not_allowed, 500: operation.bug},

@@ -23,14 +23,17 @@ from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import Manner, Sender, Step
 from receiver.errors import DeliveryError, DestinationRefused, Gone, Refused, Transient, Unknown
 from receiver.metrics import Metrics
-from receiver.model import AttemptOutcome, DeliveryState, Receipt, Story, Wanted
+from receiver.model import QUIET_WITHIN_S, AttemptOutcome, DeliveryState, Receipt, Story, Wanted
 from receiver.routing.intervals import next_allowed
 from receiver.routing.tree import Intervals, allowed
-from receiver.store import attempts, claims, deliveries, parking, stories
+from receiver.store import attempts, claims, deliveries, parking, reading, stories
+from receiver.store.attempts import Done, Resting, Try
 from receiver.store.claims import LEASE_S
 from receiver.store.codec import dump_json
 from receiver.store.deliveries import AUDIBLE_CHANGE, QUIET_CHANGE, DeliveryRow
 from receiver.store.engine import NOW, Store
+from receiver.store.grouping import Grouped
+from receiver.store.reading import Context
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +42,6 @@ LEASE_LEFT_S = 20.0
 LAST_LOOK_S = 1.0
 """The look that decides "create again" comes this long after `lookup_grace`."""
 LOOK_EVERY_S = 1.0
-QUIET_WITHIN_S = 120.0
-"""A pager gets a quiet update only so soon after people were told."""
 LATE_S = 120.0
 """A first message that waited longer says so."""
 PROBE_EVERY_S = 300.0
@@ -66,88 +67,112 @@ class Destination:
     config: DestinationConfig
     sender: Sender
     secret_mark: Callable[[], str]
+    gate: asyncio.Semaphore
+    """Requests that it may be sent at the same time: `max_in_flight`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the last step of a delivery says besides its own answer: everything that the story was is shown."""
+
+    revision: int
+    confirm_in_s: float | None
+    confirm_at: float | None
+
+    def by(self, done: Done) -> Done:
+        return replace(done, revision=self.revision, confirm_in_s=self.confirm_in_s, confirm_at=self.confirm_at)
 
 
 class Worker:
     """Works claimed deliveries off, one at a time each."""
 
     def __init__(
-        self, store: Store, config: Config, clock: Clock, metrics: Metrics, jitter: Callable[[], float], owner: str
+        self, store: Store, config: Config, clock: Clock, metrics: Metrics, jitter: Callable[[], float]
     ) -> None:
         self._store = store
         self._config = config
         self._clock = clock
         self._metrics = metrics
         self._jitter = jitter
-        self._owner = owner
+        # What many deliveries ask at the same time is one set operation.
+        self._context = Grouped(store.read, reading.contexts)
+        self._begin = Grouped(store.write, attempts.begin_all)
+        self._finish = Grouped(store.write, attempts.finish_all)
+        self.stopping = False
+        """Begin no more requests: what is claimed is given back."""
 
     async def work(self, row: DeliveryRow, destination: Destination, claimed_at: float, *, probe: bool = False) -> End:
         """Bring a delivery to what it should show. `claimed_at` is monotonic, taken before the claim.
 
         `probe`: send although the destination is parked.
         """
-        read = await self._store.read(lambda conn: self._read(conn, row, destination.sender.manner))
-        if read is None:
+        context = await self._context(row)
+        if context is None:
             return await self._release(row, {"due": None, "state": DeliveryState.SKIPPED.value}, End.NOTHING)
-        row, story, wanted = read
-        early = self._not_now(row, story, destination.sender)
+        row = context.row
+        wanted = self._wanted(context, destination.sender.manner)
+        early = self._not_now(row, context.story, destination.sender)
         if early is not None:
-            return await self._settle(row, story, early, End.NOTHING)
-        had_unknown, confirming, end = row.unknown_part is not None, wanted.confirm, End.NOTHING
+            return await self._settle(row, context.story, early, End.NOTHING)
+        shown = _Shown(
+            context.story.revision,
+            None if row.unknown_part is None else self._config.global_.confirm_after_s,
+            None if wanted.confirm else row.confirm_at,
+        )
+        step = destination.sender.plan(wanted)
+        if step is None:
+            return await self._record(shown.by(Done(row)), End.NOTHING)
         while True:
-            step = destination.sender.plan(wanted)
-            if step is None:
-                return await self._delivered(row, story, end, had_unknown=had_unknown, confirming=confirming)
-            if row.unknown_part is not None and row.unknown_part == step.part and step.creates:
+            outcome = await self._step(row, step, wanted, destination, claimed_at, probe=probe)
+            if isinstance(outcome, End):
+                return outcome
+            wanted = _after(wanted, step, outcome.receipt)
+            following = destination.sender.plan(wanted)
+            if following is None:
+                return await self._record(shown.by(outcome), End.NOTHING if outcome.attempt is None else End.DONE)
+            if await self._record(outcome, End.DONE) is End.LOST:
+                return End.LOST
+            row, step = _settled(row, step), following
+
+    async def _step(
+        self, row: DeliveryRow, step: Step, wanted: Wanted, destination: Destination, claimed_at: float, *, probe: bool
+    ) -> Done | End:
+        """Carry a step out, or find that it was; not more at the same time than the destination is to take."""
+        async with destination.gate:
+            if row.unknown_part == step.part and step.creates:
                 found = await self._look(row, step, wanted, destination, probe=probe)
                 if isinstance(found, End):
                     return found
                 if found is not None:
-                    kept = await self._keep(row, step, found, wanted)
-                    if not kept:
-                        return End.LOST
-                    row, wanted = _settled(row, step), _after(wanted, step, found)
-                    continue
-            if self._clock.monotonic() > claimed_at + LEASE_S - LEASE_LEFT_S:
+                    return Done(row, step.part, found, told=_told(step, wanted))
+            if self.stopping or self._clock.monotonic() > claimed_at + LEASE_S - LEASE_LEFT_S:
                 return await self._release(row, {"due": NOW}, End.LATER)
-            outcome = await self._attempt(row, step, wanted, destination, probe=probe)
-            if isinstance(outcome, End):
-                return outcome
-            row, wanted, end = _settled(row, step), _after(wanted, step, outcome), End.DONE
+            return await self._attempt(row, step, wanted, destination, probe=probe)
 
-    async def _read(self, conn: Any, claimed: DeliveryRow, manner: Manner) -> tuple[DeliveryRow, Story, Wanted] | None:
-        # Of one snapshot with the story: what changed since the claim is not to be mixed with what did not.
-        row = await deliveries.one(conn, claimed.id)
-        if row is None or row.fence != claimed.fence:
-            return None
-        story = await stories.read_story(conn, row.story)
-        if story is None:
-            return None
-        now = await stories.now_of(conn)
+    async def _record(self, done: Done, end: End) -> End:
+        return end if await self._finish(done) else End.LOST
+
+    def _wanted(self, context: Context, manner: Manner) -> Wanted:
+        row, story = context.row, context.story
         root = json.loads(row.root) if row.root else None
         if root is None and row.started and manner is not Manner.CHAT:
             root = {"started": True}  # a create may have landed: it must be closed with the story
-        audible = row.audible > row.delivered
-        quiet = row.told_at is not None and now - row.told_at <= QUIET_WITHIN_S and not (root or {}).get("quiet")
-        waited = now - row.created if root is None else 0.0
-        return (
-            row,
-            story,
-            Wanted(
-                story=story,
-                keys=row.keys,
-                firing=row.firing and story.open,
-                reasons=row.reasons,
-                root=root,
-                entries=await deliveries.pending_entries(conn, row.id),
-                audible=audible,
-                quiet_allowed=quiet,
-                fallback_for=row.fallback_for,
-                late_s=waited if waited > LATE_S else 0.0,
-                plain=row.plain,
-                confirm=row.confirm_at is not None and row.confirm_at <= now,
-                external_url=self._config.web.external_url,
-            ),
+        soon = row.told_at is not None and context.now - row.told_at <= QUIET_WITHIN_S
+        waited = context.now - row.created if root is None else 0.0
+        return Wanted(
+            story=story,
+            keys=row.keys,
+            firing=row.firing and story.open,
+            reasons=row.reasons,
+            root=root,
+            entries=context.entries,
+            audible=row.audible > row.delivered,
+            quiet_allowed=soon and not (root or {}).get("quiet"),
+            fallback_for=row.fallback_for,
+            late_s=waited if waited > LATE_S else 0.0,
+            plain=row.plain,
+            confirm=row.confirm_at is not None and row.confirm_at <= context.now,
+            external_url=self._config.web.external_url,
         )
 
     def _not_now(self, row: DeliveryRow, story: Story, sender: Sender) -> dict[str, Any] | None:
@@ -168,11 +193,13 @@ class Worker:
 
     async def _attempt(
         self, row: DeliveryRow, step: Step, wanted: Wanted, destination: Destination, *, probe: bool
-    ) -> Receipt | End:
+    ) -> Done | End:
         kind = destination.config.kind
-        number = await self._store.write(lambda conn: self._begin(conn, row, step, probe=probe))
-        if isinstance(number, End):
-            return number
+        begun = await self._begin(Try(row, step.part, step.op, probe))
+        if begun is None:
+            return End.LOST
+        if isinstance(begun, Resting):
+            return await self._release(row, {"due": NOW}, End.LATER)
         mark = destination.secret_mark()  # before the secret is read: a file replaced meanwhile is seen as changed
         started = self._clock.monotonic()
         try:
@@ -189,26 +216,8 @@ class Worker:
         else:
             self._metrics.attempt_seconds.labels(kind).observe(self._clock.monotonic() - started)
             self._metrics.attempts.labels(kind, AttemptOutcome.OK.value).inc()
-            kept = await self._store.write(lambda conn: self._ended(conn, row, step, number, receipt, wanted))
-            return receipt if kept else End.LOST
-        return await self._failed(row, step, number, error, wanted, destination, mark)
-
-    async def _begin(self, conn: Any, row: DeliveryRow, step: Step, *, probe: bool) -> int | End:
-        """Put a try on disk, unless its destination was parked or held back since the delivery was claimed."""
-        if await parking.rests(conn, row.destination, probe=probe):
-            return End.LATER if await claims.release(conn, row, {"due": NOW}) else End.LOST
-        return await attempts.begin(conn, row, step.part, step.op) or End.LOST
-
-    async def _ended(
-        self, conn: Any, row: DeliveryRow, step: Step, number: int, receipt: Receipt, wanted: Wanted
-    ) -> bool:
-        await attempts.end(conn, number, AttemptOutcome.OK)
-        return await attempts.store_receipt(conn, row, step.part, receipt, _told(step, wanted))
-
-    async def _keep(self, row: DeliveryRow, step: Step, receipt: Receipt, wanted: Wanted) -> bool:
-        return await self._store.write(
-            lambda conn: attempts.store_receipt(conn, row, step.part, receipt, _told(step, wanted))
-        )
+            return Done(row, step.part, receipt, _told(step, wanted), begun.attempt)
+        return await self._failed(row, step, begun.attempt, error, wanted, destination, mark)
 
     async def _failed(
         self, row: DeliveryRow, step: Step, number: int, error: DeliveryError, wanted: Wanted,
@@ -318,25 +327,6 @@ class Worker:
 
     # --- the end ---
 
-    async def _delivered(self, row: DeliveryRow, story: Story, end: End, *, had_unknown: bool, confirming: bool) -> End:
-        """Everything that the story was when it was read is shown."""
-        confirm_at: Any = None if confirming else row.confirm_at
-        if had_unknown:
-            confirm_at = NOW + self._config.global_.confirm_after_s
-        values: dict[str, Any] = {
-            "delivered": story.revision,
-            "state": DeliveryState.DELIVERED.value,
-            "due": confirm_at,
-            "confirm_at": confirm_at,
-            "waiting_since": None,
-            "unknown_part": None,
-            "tries": 0,
-            "error": "",
-            "plain": False,
-        }
-        await self._store.write(lambda conn: attempts.skip_leftovers(conn, row, story.revision))
-        return await self._settle(row, story, values, end)
-
     async def _settle(self, row: DeliveryRow, story: Story, values: dict[str, Any], end: End) -> End:
         """Release a delivery that is done with the story as it was read; a newer revision lets it lag again."""
 
@@ -361,8 +351,8 @@ def _settled(row: DeliveryRow, step: Step) -> DeliveryRow:
     return replace(row, unknown_part=unknown_part, tries=0, started=row.started or step.part == "root")
 
 
-def _told(step: Step, wanted: Wanted) -> dict[str, Any]:
-    return {"told_at": NOW} if wanted.audible and step.part == "root" else {}
+def _told(step: Step, wanted: Wanted) -> bool:
+    return wanted.audible and step.part == "root"
 
 
 def _after(wanted: Wanted, step: Step, receipt: Receipt) -> Wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
@@ -58,7 +59,8 @@ async def destinations(config: Config, words: Renderer) -> Any:
             client = build_client(one.http, one.manners.timeout_s, max_connections=one.manners.max_in_flight + 2)
             clients.append(client)
             sender = KINDS[one.kind].build(one, client, words)
-            made[one.identity] = Destination(one, sender, partial(secret_mark, one))
+            gate = asyncio.Semaphore(one.manners.max_in_flight)
+            made[one.identity] = Destination(one, sender, partial(secret_mark, one), gate)
         yield made
     finally:
         for client in clients:

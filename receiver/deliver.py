@@ -23,14 +23,20 @@ from receiver.errors import DeliveryError
 from receiver.metrics import Metrics
 from receiver.model import DeliveryState
 from receiver.store import claims, deliveries, parking, stories
-from receiver.store.deliveries import DeliveryRow
-from receiver.store.engine import NOW, Store
+from receiver.store.deliveries import NEW_ROOT, DeliveryRow
+from receiver.store.engine import NOW, Conn, Store
 from receiver.telling import Teller
 
 log = structlog.get_logger(__name__)
 
 IDLE_S = 1.0
 """The loop looks at least so often: writes by other processes (`deliveries retry`) wake nobody."""
+CLAIM_AHEAD = 4
+"""Claimed at once: so many times what a destination may be sent at the same time. What it saves in a storm is one
+transaction for many; the lease is long enough for all of them (`LEASE_LEFT_S` of `receiver.attempt`)."""
+PAGES_ALONE_S = 0.5
+"""While first pages wait and their pager answers (the last one not longer ago), nothing else is begun: one processor
+serves all, and a chat message can wait for a page, but not the other way round."""
 BUG_PAUSE_S = 5.0
 BUG_TRIES = 3
 
@@ -57,7 +63,8 @@ class Deliverer:
         self._clock = clock
         self._metrics = metrics
         self._owner = owner
-        self._worker = Worker(store, config, clock, metrics, jitter, owner)
+        self._worker = Worker(store, config, clock, metrics, jitter)
+        self._paged_at = float("-inf")
         self._in_hand: dict[str, asyncio.Task[None]] = {}
         self._in_flight: Counter[str] = Counter()
         self._probes: dict[str, asyncio.Task[None]] = {}
@@ -94,7 +101,7 @@ class Deliverer:
 
     async def drain(self, timeout_s: float) -> None:
         """Begin nothing new, and wait until nothing is being sent, at most `timeout_s` seconds."""
-        self._draining = True
+        self._draining = self._worker.stopping = True
         if self._in_hand:
             await asyncio.wait(self._in_hand.values(), timeout=timeout_s)
 
@@ -108,21 +115,40 @@ class Deliverer:
         if self._draining:
             return
         busy = await self._store.read(claims.busy_destinations)
-        known = [(identity, self._destinations[identity]) for identity in busy if identity in self._destinations]
-        for identity, destination in sorted(known, key=lambda one: one[1].sender.manner is not Manner.PAGER):
-            free = destination.config.manners.max_in_flight - self._in_flight[identity]
-            if free > 0:
-                await self._claim(identity, destination, free)
+        free = {
+            identity: CLAIM_AHEAD * self._destinations[identity].config.manners.max_in_flight
+            - self._in_flight[identity]
+            for identity in busy
+            if identity in self._destinations
+        }
+        pages = [one for one in free if busy[one] == NEW_ROOT and self._is_pager(one)]
+        wanted = {identity: room for identity, room in free.items() if room > 0}
+        if pages and self._clock.monotonic() - self._paged_at < PAGES_ALONE_S:
+            wanted = {identity: room for identity, room in wanted.items() if identity in pages}
+        if wanted:
+            await self._claim(wanted)
 
-    async def _claim(self, identity: str, destination: Destination, limit: int, *, probe: bool = False) -> int:
+    def _room(self, identity: str) -> int:
+        return CLAIM_AHEAD * self._destinations[identity].config.manners.max_in_flight - self._in_flight[identity]
+
+    def _is_pager(self, identity: str) -> bool:
+        return self._destinations[identity].sender.manner is Manner.PAGER
+
+    async def _claim(self, wanted: Mapping[str, int], *, probe: bool = False) -> int:
+        """Claim for several destinations, for each up to a number, and begin to work on it."""
         claimed_at = self._clock.monotonic()
         in_hand = tuple(self._in_hand)
-        rows = await self._store.write(
-            lambda conn: claims.claim(conn, self._owner, identity, limit, in_hand, probe=probe)
-        )
+
+        async def claim(conn: Conn) -> list[DeliveryRow]:
+            found: list[DeliveryRow] = []
+            for identity, limit in wanted.items():
+                found += await claims.claim(conn, self._owner, identity, limit, in_hand, probe=probe)
+            return found
+
+        rows = await self._store.write(claim)
         for row in rows:
-            self._in_flight[identity] += 1
-            work = self._work(row, destination, claimed_at, probe=probe)
+            self._in_flight[row.destination] += 1
+            work = self._work(row, self._destinations[row.destination], claimed_at, probe=probe)
             task = asyncio.create_task(work, name=f"deliver-{row.id}")
             self._in_hand[row.id] = task
             task.add_done_callback(partial(self._done, row))
@@ -131,6 +157,8 @@ class Deliverer:
     def _done(self, row: DeliveryRow, _: object) -> None:
         del self._in_hand[row.id]
         self._in_flight[row.destination] -= 1
+        if self._is_pager(row.destination):
+            self._paged_at = self._clock.monotonic()
         self._wake.set()
 
     async def _work(self, row: DeliveryRow, destination: Destination, claimed_at: float, *, probe: bool) -> None:
@@ -176,7 +204,7 @@ class Deliverer:
     async def _probe(self, identity: str, destination: Destination) -> None:
         """One real delivery shows more than a question; where none waits, ask."""
         await self._store.write(lambda conn: parking.probed(conn, identity, PROBE_EVERY_S))
-        if not await self._claim(identity, destination, 1, probe=True):
+        if not await self._claim({identity: 1}, probe=True):
             task = asyncio.create_task(self._ask(identity, destination), name=f"probe-{destination.config.label}")
             self._probes[identity] = task
             task.add_done_callback(lambda _: self._probes.pop(identity))

@@ -17,9 +17,13 @@ from receiver.attempt import MUTED_CHECK, Destination
 from receiver.clock import Clock
 from receiver.config.model import Config, Route
 from receiver.destinations import Manner
+from receiver.enrichers.causes import causes_with
 from receiver.enrichers.evidence import Settings, gather_plan
 from receiver.enrichers.facts import evidence_facts
+from receiver.enrichers.others import gather_other
+from receiver.enrichers.overrides import Overrides, own_namespace
 from receiver.enrichers.redact import Redactor
+from receiver.enrichers.shelf import Shelf
 from receiver.identify import Identified, Identifier
 from receiver.kube import Cluster
 from receiver.model import (
@@ -154,6 +158,8 @@ class _Explainer:
         self._now = clock.now()
         self._redactor = redactor
         self._destinations = destinations
+        self._shelf = Shelf(config.runbooks, config.web.external_url, Overrides(own_namespace()))
+        self._settings = Settings(runbooks=config.runbooks, causes=causes_with(config.causes))
         self._room = asyncio.Semaphore(AT_ONCE)
         self.identifier = Identifier(config, clusters, clock, redactor.text)
 
@@ -162,7 +168,8 @@ class _Explainer:
             found = await self.identifier.identify(alert)
             evidence = await self._gather(alert, found)
         first = route(alert.labels, found.identity.facts, self._config)
-        facts = {**found.identity.facts, **(evidence_facts(evidence) if evidence else {})}
+        learnt = evidence_facts(evidence) if evidence and found.identity.kind == "plan" else {}
+        facts = {**found.identity.facts, **learnt}
         full = route(alert.labels, facts, self._config) if evidence else first
         targets = _united(first, full)
         quiet = _quiet(alert, found, full)
@@ -179,18 +186,25 @@ class _Explainer:
 
     async def _gather(self, alert: Alert, found: Identified) -> Evidence | None:
         cluster = self._clusters.get(found.identity.cluster)
-        if cluster is None or found.identity.kind != "plan" or not alert.firing or found.role != "failure":
+        if cluster is None or not alert.firing or found.role != "failure":
             return None
-        return await gather_plan(
+        timeout_s = self._config.global_.evidence_timeout_s
+        runbook = await self._shelf.runbook(cluster, found.identity, alert)
+        if found.identity.kind != "plan":
+            return await gather_other(
+                cluster, alert, redactor=self._redactor, now=self._now, timeout_s=timeout_s, runbook=runbook
+            )
+        evidence = await gather_plan(
             cluster,
             found.identity,
             alert.annotations,
             redactor=self._redactor,
             now=self._now,
-            timeout_s=self._config.global_.evidence_timeout_s,
+            timeout_s=timeout_s,
             alertname=alert.name,
-            settings=Settings(runbooks=self._config.runbooks),
+            settings=replace(self._settings, runbooks={alert.name: runbook.url} if runbook else {}),
         )
+        return await self._shelf.for_cause(cluster, found.identity, evidence, alert)
 
     def _story(self, alert: Alert, found: Identified, evidence: Evidence | None, targets: Sequence[Target]) -> Story:
         """Return the story as this alert alone would open it. Its id comes from the alert: two runs can be compared."""

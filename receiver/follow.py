@@ -53,6 +53,8 @@ class Follower:
         self._on_change = on_change
         self._moved: dict[tuple[str, str], PlanRow] = {}
         self._synced: set[str] = set()
+        self._unfollowed: frozenset[str] = frozenset()
+        """Open stories whose cluster is no longer configured: no watch tells of them."""
         self._wake = asyncio.Event()
 
     async def watch(self, cluster: Cluster) -> None:
@@ -90,6 +92,7 @@ class Follower:
 
     async def run(self) -> None:
         """Work for ever."""
+        await self._safely(self._take_stock())
         while True:
             self._wake.clear()
             try:
@@ -105,8 +108,23 @@ class Follower:
             except TimeoutError:
                 pass
 
+    async def _take_stock(self) -> None:
+        """Find the stories that nothing else would ever look at again."""
+        followed = await self._store.browse(stories.clusters_of_open)
+        self._unfollowed = frozenset(story for story, cluster in followed.items() if cluster not in self._clusters)
+        for story in await self._store.browse(stories.endless_without_timer):
+            await self._safely(self._judge_again(story))
+
+    async def _judge_unfollowed(self) -> None:
+        """A Plan that can no longer be read decides nothing: without an alert its story ends, even a re-run."""
+        if not self._unfollowed:
+            return
+        for story in await self._store.read(lambda conn: stories.left_alone(conn, self._unfollowed)):
+            await self._safely(self._judge_again(story))
+
     async def _round(self) -> None:
         """Timers first: what moves all the time must not keep a story from its end."""
+        await self._judge_unfollowed()
         for story in await self._due("close_at"):
             await self._safely(self._judge_again(story))
         for key, row in list(self._moved.items()):
@@ -157,7 +175,8 @@ class Follower:
 
     async def _catch_up(self, cluster: str) -> None:
         """A watch is in sync (again): whatever happened meanwhile is seen now."""
-        for story in await self._store.read(lambda conn: stories.open_in_cluster(conn, cluster)):
+        followed = await self._store.browse(stories.clusters_of_open)
+        for story in (story for story, its in followed.items() if its == cluster):
             await self._identify_again(story)
 
     async def _judge_again(self, story: str) -> None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from receiver.clock import Clock
 from receiver.config.model import Config
-from receiver.enrichers.evidence import Settings, gather_plan
+from receiver.enrichers.causes import causes_with
+from receiver.enrichers.evidence import CONTROLLER_NAMESPACES, Settings, gather_plan
 from receiver.enrichers.facts import evidence_facts
+from receiver.enrichers.others import gather_other
+from receiver.enrichers.overrides import Overrides, own_namespace
 from receiver.enrichers.redact import Redactor
+from receiver.enrichers.shelf import Shelf
+from receiver.enrichers.unrecognised import Tally, newly_unrecognised
 from receiver.kube import Cluster
+from receiver.kube.sharing import SharedCluster
 from receiver.metrics import Metrics
-from receiver.model import Alert
+from receiver.model import Alert, Evidence, Identity
 from receiver.record import Recorder
 from receiver.routing.tree import Routed, route
 from receiver.store import deliveries, stories
@@ -28,6 +35,8 @@ AT_ONCE = 8
 IDLE_S = 1.0
 AGAIN_MIN_S = 5.0
 AGAIN_MAX_S = 300.0
+LATECOMERS_S = 5.0
+"""A story also takes what was read for others so shortly before it wanted evidence: an alert is older than that."""
 
 
 class Gatherer:
@@ -55,7 +64,14 @@ class Gatherer:
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._in_hand: dict[str, asyncio.Task[None]] = {}
-        self._settings = Settings(runbooks=config.runbooks)
+        self._settings = Settings(
+            runbooks=config.runbooks,
+            causes=causes_with(config.causes),
+            controller_namespaces=tuple(dict.fromkeys((*CONTROLLER_NAMESPACES, *config.global_.shared_namespaces))),
+        )
+        self._shared = {name: SharedCluster(cluster) for name, cluster in clusters.items()}
+        self._unrecognised = Tally()
+        self._shelf = Shelf(config.runbooks, config.web.external_url, Overrides(own_namespace()))
 
     def wake(self) -> None:
         """Say that a story may want evidence."""
@@ -84,6 +100,8 @@ class Gatherer:
             for task in self._in_hand.values():
                 task.cancel()
             await asyncio.gather(*self._in_hand.values(), return_exceptions=True)
+            for shared in self._shared.values():
+                await shared.aclose()
 
     def _done(self, story: str, _: object) -> None:
         del self._in_hand[story]
@@ -98,37 +116,74 @@ class Gatherer:
             await self._store.write(lambda conn: stories.set_gather_due(conn, story, NOW + AGAIN_MAX_S))
 
     async def _gather_one(self, story: str) -> None:
-        draft = await self._store.read(lambda conn: stories.load_draft(conn, story, 0.0))
+        draft = await self._store.read(partial(_draft, story=story))
         cluster = self._clusters.get(draft.identity.cluster) if draft and draft.identity else None
         if draft is None or draft.identity is None or cluster is None or not draft.open:
             await self._store.write(lambda conn: stories.set_gather_due(conn, story, None))
             return
-        if not draft.identity.namespace:
+        newest = max(draft.failures, key=lambda row: row.seq, default=None)
+        if newest is None or (draft.identity.kind == "plan" and not draft.identity.namespace):
             # Nothing to read before the Plan is found, and then evidence is wanted anew: only let nobody wait for it.
             await self._store.write(lambda conn: _nothing_yet(conn, story, draft.gather_due))
             self._on_change()
             return
-        newest = max(draft.failures, key=lambda row: row.seq, default=None)
-        evidence = await gather_plan(
-            cluster,
-            draft.identity,
-            newest.alert.annotations if newest else {},
-            redactor=self._redactor,
-            now=self._clock.now(),
-            timeout_s=self._config.global_.evidence_timeout_s,
-            alertname=newest.alert.name if newest else "",
-            settings=self._settings,
-        )
+        waited_s = max(0.0, draft.now - (draft.gather_due or draft.now))
+        evidence = await self._look(cluster, draft.identity, newest.alert, waited_s)
         again = None if evidence.complete else min(AGAIN_MAX_S, AGAIN_MIN_S * 2.0 ** min(draft.gather_tries, 10))
 
         def route_again(current: Draft, alert: Alert) -> Routed:
             facts = current.identity.facts if current.identity else {}
-            return route(alert.labels, {**facts, **evidence_facts(evidence)}, self._config)
+            learnt = evidence_facts(evidence) if current.identity and current.identity.kind == "plan" else {}
+            return route(alert.labels, {**facts, **learnt}, self._config)
 
         await self._store.write(
             lambda conn: self._recorder.gathered(conn, story, evidence, route_again, again, draft.gather_due)
         )
+        self._count_unrecognised(story, draft.evidence, evidence)
         self._on_change()
+
+    async def _look(self, cluster: Cluster, identity: Identity, alert: Alert, waited_s: float) -> Evidence:
+        """Return the evidence about a Plan, or about whatever else the alert names, with its runbook.
+
+        What Plans of a namespace have in common is read once for all stories that have been waiting for it.
+        """
+        runbook = await self._shelf.runbook(cluster, identity, alert)
+        now, timeout_s = self._clock.now(), self._config.global_.evidence_timeout_s
+        if identity.kind != "plan":
+            return await gather_other(
+                cluster, alert, redactor=self._redactor, now=now, timeout_s=timeout_s, runbook=runbook
+            )
+        seen = {name: one.for_one_waiting(waited_s + LATECOMERS_S) for name, one in self._shared.items()}
+        evidence = await gather_plan(
+            seen[cluster.name],
+            identity,
+            alert.annotations,
+            redactor=self._redactor,
+            now=now,
+            timeout_s=timeout_s,
+            alertname=alert.name,
+            settings=replace(self._settings, runbooks={alert.name: runbook.url} if runbook else {}),
+            destinations={
+                provider: seen[one.name]
+                for one in self._config.clusters
+                for provider in one.providers
+                if one.name in seen
+            },
+        )
+        return await self._shelf.for_cause(cluster, identity, evidence, alert)
+
+    def _count_unrecognised(self, story: str, before: Evidence | None, evidence: Evidence) -> None:
+        """Count a failure without a known cause, once per run, when nothing more is to be learnt."""
+        unknown = newly_unrecognised(before, evidence)
+        if unknown is None:
+            return
+        self._metrics.unrecognised.inc()
+        times = self._unrecognised.add(unknown.signature)
+        log.info("gather.unrecognised", story=story, signature=unknown.signature, times=times)
+
+
+async def _draft(conn: Conn, story: str) -> Draft | None:
+    return await stories.load_draft(conn, story, await stories.now_of(conn))
 
 
 async def _nothing_yet(conn: Conn, story: str, seen_due: float | None) -> None:

@@ -8,6 +8,8 @@ of stopping the service. No error raised here holds a URL, a header or a secret.
 from __future__ import annotations
 
 import base64
+import functools
+import importlib
 import logging
 import os
 import re
@@ -65,6 +67,12 @@ def build_client(
         follow_redirects=False,
         trust_env=False,  # netrc and SSL_CERT_FILE never count; the environment's proxies only where asked for
     )
+
+
+def warm_up() -> None:
+    """Do at start, in a thread of its own, what the first page would have to wait for."""
+    importlib.import_module("httpcore2")  # httpx2 imports it with its first request
+    _default_context()
 
 
 def silence_url_logs() -> None:
@@ -227,8 +235,10 @@ def _stamp(tls: TLS) -> tuple[object, ...]:
 
 
 def _ssl_context(tls: TLS) -> ssl.SSLContext:
+    if tls == TLS(server_name=tls.server_name):
+        return _default_context()
     try:
-        context = ssl.create_default_context(cafile=tls.ca_file) if tls.ca_file else _default_context()
+        context = ssl.create_default_context(cafile=tls.ca_file) if tls.ca_file else _trusting_the_usual()
         if tls.cert_file is not None:
             context.load_cert_chain(tls.cert_file, tls.key_file)
     except (ssl.SSLError, OSError, ValueError):
@@ -240,7 +250,13 @@ def _ssl_context(tls: TLS) -> ssl.SSLContext:
     return context
 
 
+@functools.cache
 def _default_context() -> ssl.SSLContext:
+    """Return the one context of all who trust the usual authorities: reading them takes a third of a second."""
+    return _trusting_the_usual()
+
+
+def _trusting_the_usual() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=False)
 
 

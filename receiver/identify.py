@@ -19,6 +19,7 @@ from receiver.enrichers.planstate import plan_phase, run_uid
 from receiver.enrichers.vms import count_vms, run_vms
 from receiver.kube import Cluster, ClusterError, PlanRow
 from receiver.model import Alert, Identity, PlanPhase, PlanState
+from receiver.patience import Patience
 
 T = TypeVar("T")
 
@@ -59,6 +60,7 @@ class Identifier:
         self._redact = redact
         self._clusters = clusters
         self._clock = clock
+        self._patience = {name: Patience(config.global_.identify_timeout_s) for name in clusters}
         self._failed_at: dict[str, float] = {}
         self._plans: dict[tuple[str, str, str], _Cached] = {}
         self._asking: dict[tuple[str, ...], asyncio.Task[Any]] = {}
@@ -91,7 +93,7 @@ class Identifier:
             missing = () if namespace else (f"namespace unknown: {why}",)
             return replace(asked, missing=missing), PlanState(PlanPhase.NO_PLAN, why=why)
         try:
-            async with asyncio.timeout(self._config.global_.identify_timeout_s):
+            async with self._patience[cluster.name].bound():
                 return await self._look_up(cluster, asked)
         except TimeoutError:
             why = f"cluster {cluster.name} does not answer"

@@ -1,13 +1,16 @@
 """Works the inbox off: look-ups first, then one transaction for alerts, stories, deliveries and "done".
 
-A batch is looked up side by side and written together. An entry that our own code breaks on is tried alone; after three
-failures it is told to the root receiver as plain text and holds up nobody.
+A batch is looked up side by side and written together. Later batches are looked up meanwhile, so that a slow cluster
+costs its time once and not for each batch, but batches are written in their order. An entry that our own code breaks on
+is tried alone; after three failures it is told to the root receiver as plain text and holds up nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,13 +29,16 @@ from receiver.metrics import Metrics
 from receiver.model import Alert, AlertStatus, Identity, PlanPhase, PlanState, Reason
 from receiver.record import Incoming, Recorded, Recorder
 from receiver.routing.tree import Intervals, Routed, Target, route
-from receiver.store import inbox, stories
+from receiver.store import inbox, order
 from receiver.store.engine import Store
 from receiver.store.inbox import InboxEntry
 
 log = structlog.get_logger(__name__)
 
-BATCH = 100
+BATCH = 25
+"""Recorded in one transaction: bounds for how long what is being delivered has to wait for it."""
+BATCHES_AHEAD = 16
+"""Batches that are looked up while an older one is."""
 IDLE_S = 1.0
 LATE_COPY_S = 600.0
 """A firing of an alert that resolved so recently may be a late copy of an old body."""
@@ -75,21 +81,39 @@ class InboxWorker:
     async def run(self) -> None:
         """Work for ever."""
         await self._store.write(inbox.release_all)
-        while True:
-            self._wake.clear()
-            batch = await self._store.write(lambda conn: inbox.claim(conn, self._owner, BATCH))
-            if batch:
-                await self._work(batch)
-                self._metrics.inbox.set(await self._store.read(inbox.backlog))
-                continue
-            try:
-                async with asyncio.timeout(IDLE_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+        in_hand: deque[asyncio.Task[None]] = deque()
+        try:
+            while True:
+                self._wake.clear()
+                batch = await self._store.write(lambda conn: inbox.claim(conn, self._owner, BATCH))
+                if batch:
+                    before = in_hand[-1] if in_hand else None
+                    in_hand.append(asyncio.create_task(self._work(batch, before), name=f"inbox-{batch[0].seq}"))
+                while in_hand and (in_hand[0].done() or len(in_hand) > BATCHES_AHEAD):
+                    await in_hand.popleft()
+                    self._metrics.inbox.set(await self._store.read(inbox.backlog))
+                if not batch:
+                    await self._until_woken()
+        finally:
+            for task in in_hand:
+                task.cancel()
+            await asyncio.gather(*in_hand, return_exceptions=True)
 
-    async def _work(self, batch: Sequence[InboxEntry]) -> None:
+    async def _until_woken(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_S):
+                await self._wake.wait()
+
+    async def _work(self, batch: Sequence[InboxEntry], before: asyncio.Task[None] | None) -> None:
         looked_up = await asyncio.gather(*(self._look_up(entry) for entry in batch), return_exceptions=True)
+        if before is not None:
+            await asyncio.wait([before])
+            if before.cancelled() or before.exception() is not None:
+                return  # the worker ends, and nothing of it is lost
+        self._wake.set()
+        await self._take(batch, looked_up)
+
+    async def _take(self, batch: Sequence[InboxEntry], looked_up: Sequence[Incoming | BaseException]) -> None:
         good: list[tuple[InboxEntry, Incoming]] = []
         for entry, result in zip(batch, looked_up, strict=True):
             if isinstance(result, Incoming):
@@ -139,35 +163,26 @@ class InboxWorker:
         if entry.kind != "alert":
             raise ValueError("the body could not be understood")
         alert = entry.alert()
-        late_copy = await self._is_late_copy(entry, alert)
         found = await self._identifier.identify(alert)
         routed = route(alert.labels, found.identity.facts, self._config)
-        return Incoming(entry.seq, entry.source, alert, found.role, found.identity, found.plan, routed, late_copy)
-
-    async def _is_late_copy(self, entry: InboxEntry, alert: Alert) -> bool:
-        if not alert.firing:
-            return False
-        newest = await self._store.read(lambda conn: stories.newest_alert(conn, alert.fingerprint))
-        if newest is None or newest[1].firing or newest[1].alert.starts_at != alert.starts_at:
-            return False
-        now = await self._store.read(stories.now_of)
-        if now - newest[1].changed_at >= LATE_COPY_S:
-            return False
-        return await self._alertmanagers.holds(entry.source, alert) is False
+        return Incoming(entry.seq, entry.source, alert, found.role, found.identity, found.plan, routed)
 
     async def _mark_late(self, good: Sequence[tuple[InboxEntry, Incoming]]) -> list[tuple[InboxEntry, Incoming]]:
-        """Ask about late copies of alerts that resolved within this very batch: the store does not know them yet."""
-        newest: dict[str, Alert] = {}
+        """Ask about firings of alerts that resolved a moment ago, before this batch or within it."""
+        firing = {one.alert.fingerprint for _, one in good if one.alert.firing}
+        resolved = await self._store.read(lambda conn: order.lately_resolved(conn, firing, LATE_COPY_S))
         late: dict[int, Incoming] = {}
         for entry, one in good:
-            before = newest.get(one.alert.fingerprint)
-            if before and one.alert.firing and not before.firing and before.starts_at == one.alert.starts_at:
+            fingerprint = one.alert.fingerprint
+            if not one.alert.firing:
+                resolved[fingerprint] = one.alert.starts_at.timestamp()
+            elif resolved.get(fingerprint) == one.alert.starts_at.timestamp():
                 late[entry.seq] = one
             else:
-                newest[one.alert.fingerprint] = one.alert
+                resolved.pop(fingerprint, None)
         held = await asyncio.gather(*(self._alertmanagers.holds(one.source, one.alert) for one in late.values()))
         gone = {seq for seq, answer in zip(late, held, strict=True) if answer is False}
-        return [(entry, replace(one, late_copy=one.late_copy or entry.seq in gone)) for entry, one in good]
+        return [(entry, replace(one, late_copy=entry.seq in gone)) for entry, one in good]
 
     async def _broken(self, entry: InboxEntry, error: Exception) -> None:
         """Our own bug: count it, and after the last try tell the root receiver in plain words."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from typing import Any, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -21,8 +23,55 @@ from receiver.wire import Body, UnusableBodyError, clean, parse_body
 log = structlog.get_logger(__name__)
 
 
+LEAST_ROOM: Final = 64 * 1024 * 1024
+BODIES_IN_ROOM: Final = 4
+"""Bodies of the largest size that are taken at once, however large that size is."""
+
+
 class BodyTooLargeError(Exception):
     """More bytes than `max_body_bytes`."""
+
+
+class NoRoomError(Exception):
+    """The bodies that are being taken hold all the memory that they may."""
+
+
+class Room:
+    """Bytes of bodies held at once, from a body's first byte until it is committed or refused.
+
+    Counted as they come: a client that announces much and sends nothing takes nothing from others.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.free = size
+
+    @contextmanager
+    def entered(self) -> Iterator[Held]:
+        """Hold bytes until the end of the block."""
+        held = Held(self)
+        try:
+            yield held
+        finally:
+            self.free += held.size
+
+
+class Held:
+    """What one request holds of the room."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.size = 0
+
+    def expect(self, size: int) -> None:
+        """Raise NoRoomError where so many bytes have no chance now."""
+        if size > self._room.free:
+            raise NoRoomError
+
+    def add(self, size: int) -> None:
+        """Hold so many bytes more, or raise NoRoomError."""
+        self.expect(size)
+        self._room.free -= size
+        self.size += size
 
 
 class Keeper(Protocol):
@@ -42,6 +91,7 @@ class Webhook:
     def __init__(self, service: Keeper, metrics: Metrics) -> None:
         self._service = service
         self._metrics = metrics
+        self._room = Room(max(LEAST_ROOM, BODIES_IN_ROOM * service.config.web.max_body_bytes))
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; never a redirect, and 5xx only where Alertmanager should try again soon."""
@@ -58,14 +108,19 @@ class Webhook:
         except SecretError as error:
             log.error("webhook.secret_unreadable", error=str(error))
             return _error(503, "the secret that guards this address cannot be read; see the log")
-        try:
-            raw = await _read(request, self._service.config.web.max_body_bytes)
-        except BodyTooLargeError:
-            log.error("webhook.too_large", limit=self._service.config.web.max_body_bytes)
-            return _error(413, f"more than web.max_body_bytes ({self._service.config.web.max_body_bytes}) bytes")
-        except ClientDisconnect:
-            return _error(400, "the connection ended within the body")
-        return await self._take(clean(request.path_params.get("alertmanager", "")), raw)
+        limit = self._service.config.web.max_body_bytes
+        with self._room.entered() as held:
+            try:
+                raw = await _read(request, limit, held)
+            except BodyTooLargeError:
+                log.error("webhook.too_large", limit=limit)
+                return _error(413, f"more than web.max_body_bytes ({limit}) bytes")
+            except NoRoomError:
+                log.warning("webhook.no_room")
+                return _error(503, "too many large bodies at once: send it again", {"Retry-After": "5"})
+            except ClientDisconnect:
+                return _error(400, "the connection ended within the body")
+            return await self._take(clean(request.path_params.get("alertmanager", "")), raw)
 
     async def _take(self, source: str, raw: bytes) -> Response:
         try:
@@ -105,16 +160,18 @@ class Webhook:
         return JSONResponse({"accepted": len(body.alerts) + (raw is not None), "rejected": rejected})
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limit: int, held: Held) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise BodyTooLargeError
+    held.expect(int(declared) if declared.isdigit() else 0)
     parts: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
             raise BodyTooLargeError
+        held.add(len(chunk))
         parts.append(chunk)
     return b"".join(parts)
 

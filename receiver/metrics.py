@@ -41,6 +41,9 @@ class Metrics:
         self.deliveries = Gauge(f"{PREFIX}_deliveries", "Deliveries by kind and state.", ["kind", "state"], registry=r)
         self.parked = Gauge(f"{PREFIX}_destinations_parked", "Destinations that refuse everything.", registry=r)
         self.fallbacks = Counter(f"{PREFIX}_fallbacks", "Stories told to a fallback.", ["kind"], registry=r)
+        self.unrecognised = Counter(
+            f"{PREFIX}_unrecognised", "Failures whose evidence is complete and holds no known error.", registry=r
+        )
         self.bugs = Counter(f"{PREFIX}_bugs", "Exceptions that nobody expected.", ["where"], registry=r)
         self.templates_broken = Counter(
             f"{PREFIX}_templates_broken",

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from receiver import ids
 from receiver.config.model import Config
+from receiver.incoming import Incoming as Incoming
+from receiver.incoming import names_of, put, title_of, told_already
+from receiver.merge import merge
 from receiver.model import (
+    QUIET_WITHIN_S,
     Alert,
     Change,
     Evidence,
@@ -24,28 +28,14 @@ from receiver.model import (
 )
 from receiver.routing.tree import Routed
 from receiver.store import order, stories
+from receiver.store.drafts import Draft
 from receiver.store.engine import Conn
-from receiver.store.stories import AlertRow, Draft
+from receiver.store.known import Known, look
 from receiver.story import Judgement, Standing, entry_key, evidence_text, is_worse, judge, primary, severer
 from receiver.telling import Teller
 
 IDENTIFY_AGAIN_S = 2.0
 """First wait before an identity that could not be had is asked for again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """One inbox entry with everything that was looked up for it."""
-
-    seq: int
-    source: str
-    alert: Alert
-    role: str
-    identity: Identity
-    plan: PlanState
-    routed: Routed
-    late_copy: bool = False
-    """Its Alertmanager says that it is gone: record only."""
 
 
 @dataclass(slots=True)
@@ -63,6 +53,15 @@ class _Touched:
     plan: PlanState = field(default_factory=lambda: PlanState(PlanPhase.NO_PLAN))
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What is in hand while a batch is worked off."""
+
+    now: float
+    known: Known
+    touched: dict[str, _Touched] = field(default_factory=dict)
+
+
 class Recorder:
     """Applies the rules of `receiver.story` to what is stored."""
 
@@ -73,20 +72,21 @@ class Recorder:
 
     async def record(self, conn: Conn, batch: Sequence[Incoming]) -> Recorded:
         """Write a batch of looked-up alerts; per fingerprint the highest inbox number wins."""
-        now = await stories.now_of(conn)
-        touched: dict[str, _Touched] = {}
+        names = {name for one in batch for name in names_of(one.identity)}
+        known = await look(conn, [one.alert.fingerprint for one in batch], names)
+        hand = _Batch(await stories.now_of(conn), known)
         done = await order.newest_done(conn)
         for one in sorted(batch, key=lambda incoming: incoming.seq):
             if one.seq < done and await order.is_overtaken(conn, one.seq, one.alert.fingerprint):
                 continue
-            draft = await self._take_in(conn, one, touched, now)
+            draft = await self._take_in(conn, one, hand)
             if draft is None:
                 continue
-            entry = touched.setdefault(draft.id, _Touched(draft))
+            entry = hand.touched.setdefault(draft.id, _Touched(draft))
             entry.routed[one.alert.fingerprint] = one.routed
             entry.plan = one.plan
         recorded = Recorded()
-        for entry in touched.values():
+        for entry in hand.touched.values():
             change = await self._settle(conn, entry.draft, entry.plan, entry.routed)
             recorded.stories.append(entry.draft.id)
             if change is not None:
@@ -114,9 +114,9 @@ class Recorder:
         draft = await stories.load_draft(conn, story, now)
         if draft is None or not draft.open:
             return None
-        others = [one for one in await stories.find_open(conn, _names(identity), now) if one.id != draft.id]
+        others = [one for one in await stories.find_open(conn, names_of(identity), now) if one.id != draft.id]
         if others:
-            draft = await self._merge(conn, [draft, *others], now)
+            draft, _ = await merge(conn, self._teller, [draft, *others], now)
         known = draft.identity is not None and draft.identity.complete
         draft.identify_due = None if identity.complete else now + again_in_s
         if identity.complete or not known:
@@ -149,6 +149,8 @@ class Recorder:
         same = draft.evidence is not None and replace(evidence, read_at=None) == replace(draft.evidence, read_at=None)
         if stale or same:
             await stories.save(conn, draft, None, "", "")
+            if same and not evidence.complete and await self._last_in_time(conn, draft):
+                await self._teller.wake_pagers(conn, draft)
         else:
             draft.evidence = evidence
             if evidence.phase is PlanPhase.FAILED:  # a run that goes on has not failed yet
@@ -162,30 +164,45 @@ class Recorder:
         if evidence.complete or draft.gather_tries >= 1:
             await self._teller.hurry(conn, draft)
 
-    async def _take_in(self, conn: Conn, one: Incoming, touched: Mapping[str, _Touched], now: float) -> Draft | None:
+    async def _last_in_time(self, conn: Conn, draft: Draft) -> bool:
+        """Did evidence come for the last time while a pager still takes a quiet update?"""
+        told = await stories.last_told(conn, draft.id) if draft.open else None
+        ends = (told or 0.0) + QUIET_WITHIN_S
+        return draft.now <= ends and (draft.gather_due is None or draft.gather_due > ends)
+
+    async def _take_in(self, conn: Conn, one: Incoming, hand: _Batch) -> Draft | None:
         """Put an alert into its story; None when nothing needs to be told."""
-        newest = await stories.newest_alert(conn, one.alert.fingerprint)
-        in_hand = next((e.draft for e in touched.values() if one.alert.fingerprint in e.draft.alerts), None)
-        seen = in_hand.alerts[one.alert.fingerprint].seq if in_hand else (newest[1].seq if newest else -1)
+        fingerprint = one.alert.fingerprint
+        in_hand = next((e.draft for e in hand.touched.values() if fingerprint in e.draft.alerts), None)
+        seen = in_hand.alerts[fingerprint].seq if in_hand else hand.known.newest.get(fingerprint, -1)
         if seen >= one.seq:
             return None
-        draft = await self._open_story(conn, one, touched, now)
-        return self._update(draft, one) if draft else await self._without_open_story(conn, one, touched, now)
+        draft = await self._open_story(conn, one, hand)
+        return self._update(draft, one) if draft else await self._without_open_story(conn, one, hand)
 
-    async def _open_story(self, conn: Conn, one: Incoming, touched: Mapping[str, _Touched], now: float) -> Draft | None:
-        names = _names(one.identity)
-        drafts = [entry.draft for entry in touched.values() if entry.draft.open]
-        found = {draft.id: draft for draft in drafts if names & {draft.subject, draft.alias}}
-        for draft in await stories.find_open(conn, names, now):
-            found.setdefault(draft.id, touched[draft.id].draft if draft.id in touched else draft)
-        alive = [draft for draft in found.values() if draft.open]
-        return await self._merge(conn, alive, now) if len(alive) > 1 else next(iter(alive), None)
+    async def _open_story(self, conn: Conn, one: Incoming, hand: _Batch) -> Draft | None:
+        names = names_of(one.identity)
+        found = {entry.draft.id: entry.draft for entry in hand.touched.values()}
+        if names & hand.known.names:
+            for stored in await stories.find_open(conn, names, hand.now):
+                found.setdefault(stored.id, stored)  # what is in hand is newer than what is stored
+        alive = [draft for draft in found.values() if draft.open and stories.is_known_as(draft, names)]
+        return await self._merged(conn, alive, hand) if len(alive) > 1 else next(iter(alive), None)
+
+    async def _merged(self, conn: Conn, alive: list[Draft], hand: _Batch) -> Draft:
+        older, younger = await merge(conn, self._teller, alive, hand.now)
+        kept = hand.touched.setdefault(older.id, _Touched(older))
+        for one in younger:
+            taken = hand.touched.pop(one.id, None)
+            if taken is not None:  # where its alerts of this batch are routed to, nobody has been told yet
+                kept.routed = {**taken.routed, **kept.routed}
+        return older
 
     def _update(self, draft: Draft, one: Incoming) -> Draft:
         if draft.identity is None or one.identity.complete or not draft.identity.complete:
             self._know(draft, one.identity)
         old = draft.alerts.get(one.alert.fingerprint)
-        _put(draft, one)
+        put(draft, one)
         if one.late_copy:
             return draft
         if one.role == "failure" and one.alert.firing:
@@ -196,23 +213,22 @@ class Recorder:
             draft.severity = severer(draft.severity, one.alert.labels.get("severity", draft.severity))
         return draft
 
-    async def _without_open_story(
-        self, conn: Conn, one: Incoming, touched: Mapping[str, _Touched], now: float
-    ) -> Draft | None:
-        last = await stories.find_last(conn, _names(one.identity), now)
-        if last is not None and last.id in touched:
-            last = touched[last.id].draft
+    async def _without_open_story(self, conn: Conn, one: Incoming, hand: _Batch) -> Draft | None:
+        names, now = names_of(one.identity), hand.now
+        last = await stories.find_last(conn, names, now) if names & hand.known.names else None
+        if last is not None and last.id in hand.touched:
+            last = hand.touched[last.id].draft
         silent = one.role == "success" and not one.routed.notify_success
-        if not one.alert.firing or one.late_copy or silent or _told_already(last, one):
+        if not one.alert.firing or one.late_copy or silent or told_already(last, one):
             if last is not None and (one.alert.fingerprint in last.alerts or one.role == "success"):
-                _put(last, one)
+                put(last, one)
                 await stories.save(conn, last, None, "", "")
             return None
         if one.role == "success":
             return self._success_story(one, now)
         within = self._config.global_.reopen_within_s
         if last is not None and last.failures and last.closed is not None and now - last.closed <= within:
-            _put(last, one)
+            put(last, one)
             return self._reopen(last, one)
         return self._new_story(one, now, last.id if last else "")
 
@@ -230,8 +246,8 @@ class Recorder:
             test=one.source == "test",
         )
         self._know(draft, one.identity)
-        draft.title = draft.title or _title(one)
-        _put(draft, one)
+        draft.title = draft.title or title_of(one)
+        put(draft, one)
         draft.note_change(Change.FIRED, f"{one.alert.name or 'an alert'} fires")
         self._want_evidence(draft)
         return draft
@@ -278,32 +294,8 @@ class Recorder:
 
     def _want_evidence(self, draft: Draft) -> None:
         identity = draft.identity
-        if identity is None or identity.kind != "plan":
-            return
-        if identity.cluster in {cluster.name for cluster in self._config.clusters}:
+        if identity is not None and identity.cluster in {cluster.name for cluster in self._config.clusters}:
             draft.gather_due, draft.gather_tries = draft.now, 0
-
-    async def _merge(self, conn: Conn, open_stories: list[Draft], now: float) -> Draft:
-        """Let the oldest of several open stories of one subject take over the others' alerts and destinations."""
-        older, *younger = sorted(open_stories, key=lambda draft: (draft.opened, draft.id))
-        for one in younger:
-            for fingerprint, row in one.alerts.items():
-                kept = older.alerts.get(fingerprint)
-                if kept is None or kept.seq < row.seq:
-                    older.alerts[fingerprint] = replace(row, dirty=True)
-            older.alias = older.alias or one.alias
-            older.severity = severer(older.severity, one.severity)
-            if one.identity is not None and one.identity.complete:
-                older.identity = one.identity
-                older.identify_due = None
-            one.state, one.outcome, one.closed = StoryState.RESOLVED, Outcome.MERGED, now
-            one.continued_in, one.close_at, one.gather_due, one.identify_due = older.id, None, None, None
-            text = f"continued in story {older.id}"
-            await stories.save(conn, one, Change.RESOLVED, text, "resolved")
-            one.changes.clear()
-            await self._teller.take_over(conn, one, older, text)
-            older.note_change(Change.ALERTS, f"took over story {one.id} of the same plan")
-        return older
 
     async def _settle(self, conn: Conn, draft: Draft, plan: PlanState, routed: Mapping[str, Routed]) -> Change | None:
         """Judge a story and tell what changed."""
@@ -316,6 +308,7 @@ class Recorder:
             run=draft.run,
             seen=draft.plan_phase,
             note=draft.note,
+            endless=draft.endless,
         )
         judgement = judge(standing)
         self._apply(draft, judgement, plan)
@@ -323,7 +316,8 @@ class Recorder:
 
     def _apply(self, draft: Draft, judgement: Judgement, plan: PlanState) -> None:
         if judgement.close_as is not None and judgement.delayed:
-            delay = self._config.global_.resolve_delay_s
+            times = self._config.global_
+            delay = times.reopen_within_s if draft.endless else times.resolve_delay_s
             if draft.close_at is None:
                 draft.close_at = draft.now + delay
             if draft.now < draft.close_at:
@@ -357,7 +351,7 @@ class Recorder:
         plan = await self._teller.plan(conn, draft, routed)
         if plan.new_reasons and not draft.new:
             draft.note_change(Change.TOLD, plan.told_text)
-        if not draft.changes and await self._teller.flipped(conn, draft, plan):
+        if not draft.changes and draft.open and plan.flips:
             draft.note_change(Change.ALERTS, "an alert came or went for some of those who are told")
         change, text = primary(draft.changes)
         key = entry_key(change, draft.reruns, draft.reopens, draft.revision + 1) if change is not None else ""
@@ -365,36 +359,3 @@ class Recorder:
         await stories.save(conn, draft, change, text, key)
         await self._teller.tell(conn, draft, plan, change, text, key)
         return change
-
-
-def _names(identity: Identity) -> set[str]:
-    return {name for name in (identity.subject, identity.alias) if name}
-
-
-def _put(draft: Draft, one: Incoming) -> None:
-    old = draft.alerts.get(one.alert.fingerprint)
-    if one.late_copy and old is not None:
-        draft.alerts[one.alert.fingerprint] = replace(old, seq=one.seq, dirty=True)  # it stays resolved
-        return
-    same = old is not None and (old.firing, old.alert.starts_at) == (one.alert.firing, one.alert.starts_at)
-    changed_at = old.changed_at if old is not None and same else draft.now
-    draft.alerts[one.alert.fingerprint] = AlertRow(one.alert, one.role, one.seq, one.source, changed_at, dirty=True)
-
-
-def _told_already(last: Draft | None, one: Incoming) -> bool:
-    """Is this the failure (or success) that the last story already ended with?"""
-    if last is None:
-        return False
-    old = last.alerts.get(one.alert.fingerprint)
-    if old is not None and old.firing and old.alert.starts_at == one.alert.starts_at:
-        return True  # it never resolved: the Plan closed the story, and Alertmanager only repeats itself
-    if one.role == "success":
-        newest = max((row.alert.starts_at for row in last.failures), default=None)
-        known = any(row.role == "success" for row in last.alerts.values())
-        return last.outcome is Outcome.FIXED and not known and newest is not None and newest < one.alert.starts_at
-    return any(row.role == "success" and row.alert.starts_at >= one.alert.starts_at for row in last.alerts.values())
-
-
-def _title(one: Incoming) -> str:
-    annotations = one.alert.annotations
-    return annotations.get("summary") or one.alert.name or one.identity.name or "an alert without a name"

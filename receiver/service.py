@@ -20,6 +20,7 @@ from receiver.deliver import Deliverer
 from receiver.enrichers.redact import Redactor
 from receiver.follow import Follower
 from receiver.gather import Gatherer
+from receiver.http import warm_up
 from receiver.identify import Identifier
 from receiver.inbox import InboxWorker
 from receiver.kube import Cluster
@@ -105,6 +106,7 @@ class Service:
                 return
             self.why_not_ready = "the database is being migrated"
             await asyncio.to_thread(upgrade, self._url)
+            await asyncio.to_thread(warm_up)
             store = await stack.enter_async_context(Store.open(self._url))
             await self._work(store, stack)
 

@@ -30,6 +30,8 @@ class Standing:
     seen: PlanPhase | None = None
     """The Plan's phase when the story was last judged."""
     note: str = ""
+    endless: bool = False
+    """An alert that we could not process: nothing will ever tell that it is over, so only time closes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ class Judgement:
     text: str = ""
     note: str = ""
     close_as: Outcome | None = None
-    """Close with this outcome: at once where `delayed` is false, else if nothing changes for `resolve_delay`."""
+    """Close with this outcome: at once where `delayed` is false, else if nothing changes for `resolve_delay`.
+
+    What is endless is shown for `reopen_within` instead, the time in which people still count on an old failure."""
     delayed: bool = False
 
 
@@ -49,6 +53,8 @@ def judge(now: Standing) -> Judgement:
     """Apply the table of endings."""
     if now.state is StoryState.RESOLVED:
         return Judgement(now.state)
+    if now.endless:
+        return _close(Outcome.CLEARED, "shown long enough: nothing can tell whether it is over", delayed=True)
     if now.succeeded:
         return _close(Outcome.FIXED, "the plan succeeded")
     if now.state is StoryState.RERUNNING:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
 
 from receiver import ids
 from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import Manner, Sender
 from receiver.model import AUDIBLE, Change, Reason
 from receiver.routing.tree import Intervals, Routed, Target
-from receiver.store import deliveries
+from receiver.store import deliveries, stories
 from receiver.store.codec import dump_json
 from receiver.store.deliveries import DeliveryRow, NewDelivery
+from receiver.store.drafts import Draft
 from receiver.store.engine import Conn
-from receiver.store.stories import Draft
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,16 @@ class Plan:
     new: tuple[Target, ...]
     more: Mapping[str, Target]
     """Delivery id → the target with reasons that it did not have."""
+    missing: tuple[tuple[str, str], ...] = ()
+    """Delivery id and fingerprint: an alert that is routed there now, and was not yet."""
+    fires: frozenset[str] = frozenset()
+    """Deliveries that begin to fire."""
+    stopped: frozenset[str] = frozenset()
+    """Deliveries that cease to."""
+
+    @property
+    def flips(self) -> frozenset[str]:
+        return self.fires | self.stopped
 
     @property
     def new_reasons(self) -> bool:
@@ -68,72 +82,86 @@ class Teller:
                     new[identity] = _union(new.get(identity), target)
                 elif any(reason not in old.reasons for reason in target.reasons):
                     more[old.id] = _union(more.get(old.id), target)
-        return Plan(rows, {key: frozenset(value) for key, value in fingerprints.items()}, tuple(new.values()), more)
+        routed_now = {key: frozenset(value) for key, value in fingerprints.items()}
+        if not rows:
+            return Plan(rows, routed_now, tuple(new.values()), more)
+        joined = await deliveries.joined(conn, [row.id for row in rows])
+        missing = [(row.id, each) for row in rows for each in routed_now.get(row.destination, ())]
+        missing = [(delivery, each) for delivery, each in missing if each not in joined[delivery]]
+        for delivery, each in missing:
+            joined[delivery].add(each)
+        fires, stopped = _flips(draft, rows, joined)
+        return Plan(rows, routed_now, tuple(new.values()), more, tuple(missing), fires, stopped)
 
     async def tell(self, conn: Conn, draft: Draft, plan: Plan, change: Change | None, text: str, key: str) -> None:
         """Write what `plan` found, and let every destination of the story lag behind its new revision."""
+        await deliveries.join(conn, plan.missing)
         for row in plan.rows:
-            for fingerprint in plan.fingerprints.get(row.destination, ()):
-                await deliveries.join(conn, row.id, fingerprint)
             if row.id in plan.more:
                 await self._add_reasons(conn, row, plan.more[row.id])
-        fires, stopped = await self._flips(conn, draft, plan)
-        await deliveries.set_firing(conn, fires, True)
-        await deliveries.set_firing(conn, stopped, False)
-        if change is not None and plan.rows:
-            await self._bump(conn, draft, plan.rows, change, text, key)
-        if (fires or stopped) and draft.open and change not in AUDIBLE:
-            await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=True, ids=[*fires, *stopped])
+        await deliveries.set_firing(conn, sorted(plan.fires), True)
+        await deliveries.set_firing(conn, sorted(plan.stopped), False)
+        if plan.rows:
+            await self._bump(conn, draft, plan, change, text, key)
+        await self._add(conn, draft, plan, text)
+
+    async def _bump(self, conn: Conn, draft: Draft, plan: Plan, change: Change | None, text: str, key: str) -> None:
+        """Let deliveries lag; while a story goes on, its news are news only where an alert of one's own fires."""
+        concerned = [
+            row
+            for row in plan.rows
+            if not draft.open or (row.id not in plan.stopped and (row.firing or row.id in plan.fires))
+        ]
+        loud = {row.id for row in concerned} if change in AUDIBLE else set()
+        if draft.open:
+            loud |= plan.flips
+        everyone = len(loud) == len(plan.rows)
+        if change is not None and not everyone:
+            await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=False)
+        if loud:
+            chosen = None if everyone else sorted(loud)
+            await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=True, ids=chosen)
+        if change is not None:
+            telling = [row.id for row in concerned if row.started and self._has_entry(row.destination, change)]
+            await deliveries.add_entries(conn, telling, key, change, text, draft.revision, draft.now)
+
+    def _has_entry(self, destination: str, change: Change) -> bool:
+        sender = self._senders.get(destination)
+        return sender is not None and change in sender.entry_changes
+
+    async def _add(self, conn: Conn, draft: Draft, plan: Plan, text: str) -> None:
+        firing = frozenset(row.alert.fingerprint for row in draft.failures if row.firing)
+        before = await self._before(conn, draft, plan.new)
+        made: list[NewDelivery] = []
+        pairs: list[tuple[str, str]] = []
+        reopened: list[str] = []
         for target in plan.new:
-            await self._add(conn, draft, target, plan.fingerprints.get(target.config.identity, frozenset()))
+            new = replace(self._new(draft, target.config, target.reasons, target.intervals), firing=draft.open)
+            if old := before.rows.get(target.config.identity):
+                new = _after(new, old, before, target.config, self._senders[target.config.identity])
+                if new.root is not None:
+                    reopened.append(new.id)
+                    await deliveries.let_go(conn, old.id)
+            made.append(new)
+            joins = plan.fingerprints.get(target.config.identity, frozenset()) or firing
+            pairs += [(new.id, fingerprint) for fingerprint in sorted(joins)]
+        await deliveries.add_all(conn, draft.id, made, draft.revision, draft.now)
+        await deliveries.join(conn, pairs)
+        again = f"{text}: a new failure of the same subject"
+        await deliveries.add_entries(conn, reopened, "reopened", Change.REOPENED, again, draft.revision, draft.now)
 
-    async def _bump(
-        self, conn: Conn, draft: Draft, rows: tuple[DeliveryRow, ...], change: Change, text: str, key: str
-    ) -> None:
-        await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=change in AUDIBLE)
-        for row in rows:
-            sender = self._senders.get(row.destination)
-            if sender is not None and row.started and change in sender.entry_changes:
-                await deliveries.add_entry(conn, row.id, key, change, text, draft.revision, draft.now)
+    async def _before(self, conn: Conn, draft: Draft, targets: Sequence[Target]) -> _Before:
+        """Return the tickets of the story before this one, which may be reopened."""
+        tickets = {one.config.identity for one in targets if self._is(one.config.identity, Manner.TICKET)}
+        closed = await stories.closed_at(conn, draft.previous) if tickets and draft.previous and draft.open else None
+        if closed is None:
+            return _Before({}, 0.0)
+        rows = await deliveries.of_story(conn, draft.previous)
+        return _Before({row.destination: row for row in rows if row.destination in tickets}, draft.now - closed)
 
-    async def flipped(self, conn: Conn, draft: Draft, plan: Plan) -> bool:
-        """Does a delivery begin or cease to fire while its story goes on?"""
-        fires, stopped = await self._flips(conn, draft, plan)
-        return draft.open and bool(fires or stopped)
-
-    async def _flips(self, conn: Conn, draft: Draft, plan: Plan) -> tuple[list[str], list[str]]:
-        """A delivery fires while an alert routed to it does; when none of the story's fires, the Plan decides.
-
-        Returns the deliveries that begin to fire, and those that cease.
-        """
-        stopped: list[str] = []
-        fires: list[str] = []
-        if not plan.rows:
-            return [], []
-        routed = await deliveries.joined(conn, [row.id for row in plan.rows])
-        firing = {row.alert.fingerprint for row in draft.failures if row.firing}
-        for row in plan.rows:
-            if not draft.open:
-                wanted = False
-            elif (routed[row.id] | plan.fingerprints.get(row.destination, frozenset())) & firing or row.fallback_for:
-                wanted = True
-            elif firing:
-                wanted = False
-            else:
-                wanted = row.firing  # nobody fires: the Plan decides, and what ended earlier stays ended
-            if wanted and not row.firing:
-                fires.append(row.id)
-            elif not wanted and row.firing:
-                stopped.append(row.id)
-        return fires, stopped
-
-    async def _add(self, conn: Conn, draft: Draft, target: Target, fingerprints: frozenset[str]) -> None:
-        new = self._new(draft, target.config, target.reasons, target.intervals)
-        await deliveries.add(conn, draft.id, new, draft.revision, draft.now)
-        for fingerprint in fingerprints or [row.alert.fingerprint for row in draft.failures if row.firing]:
-            await deliveries.join(conn, new.id, fingerprint)
-        if not draft.open:
-            await deliveries.set_firing(conn, [new.id], False)
+    def _is(self, destination: str, manner: Manner) -> bool:
+        sender = self._senders.get(destination)
+        return sender is not None and sender.manner is manner
 
     def _new(
         self,
@@ -176,34 +204,103 @@ class Teller:
         """Evidence is there, or will not come in time: nothing waits for it any longer."""
         await deliveries.hurry(conn, draft.id, draft.now)
 
+    async def wake_pagers(self, conn: Conn, draft: Draft) -> None:
+        """Let pagers look again, although nothing changed: they kept a quiet update for evidence that did not come."""
+        rows = await deliveries.of_story(conn, draft.id)
+        pagers = [row.id for row in rows if row.started and self._is(row.destination, Manner.PAGER)]
+        if pagers:
+            await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=False, ids=pagers)
+
     async def take_over(self, conn: Conn, younger: Draft, older: Draft, text: str) -> None:
         """Move the younger story's destinations to the older one; what both told ends with the younger."""
         await deliveries.move(conn, younger.id, older.id)
         rows = tuple(await deliveries.of_story(conn, younger.id))
+        if not rows:
+            return
         keeps = {row.destination: row.id for row in await deliveries.of_story(conn, older.id)}
-        for delivery, fingerprints in (await deliveries.joined(conn, [row.id for row in rows])).items():
-            destination = next(row.destination for row in rows if row.id == delivery)
-            for fingerprint in fingerprints:
-                await deliveries.join(conn, keeps[destination], fingerprint)
+        joined = await deliveries.joined(conn, [row.id for row in rows])
+        await deliveries.join(conn, ((keeps[row.destination], each) for row in rows for each in sorted(joined[row.id])))
         await deliveries.set_firing(conn, [row.id for row in rows], False)
-        await self._bump(conn, younger, rows, Change.RESOLVED, text, "resolved")
+        await self._bump(conn, younger, Plan(rows, {}, (), {}), Change.RESOLVED, text, "resolved")
 
     async def fall_back(self, conn: Conn, draft: Draft, row: DeliveryRow, why: str) -> list[str]:
-        """Tell the receiver's fallback, else the root receiver, what `row` cannot be told. Returns who is told."""
-        receiver = self._config.receivers.get(row.receiver)
-        names = (receiver.fallback,) if receiver and receiver.fallback else self._config.route.receivers
-        known = {one.destination for one in await deliveries.of_story(conn, draft.id)}
+        """Tell the receiver's fallback what `row` cannot be told; else, or where it knows already, the root receiver.
+
+        Returns who is told. Nobody: all of these know the story already, which is logged.
+        """
+        rows = await deliveries.of_story(conn, draft.id)
+        known = {one.destination for one in rows}
         reason = f"{row.label}: {why}"
-        told: list[str] = []
-        for name in names:
-            for config in self._config.receivers[name].destinations:
-                if config.identity in known:
-                    continue
-                known.add(config.identity)
-                new = self._new(draft, config, (Reason("", f"in place of {reason}"),), fallback_for=reason)
-                await deliveries.add(conn, draft.id, new, draft.revision, draft.now)
-                told.append(config.label)
-        return told
+        for names in self._stand_ins(row.receiver):
+            configs = {one.identity: one for name in names for one in self._config.receivers[name].destinations}
+            new = [one for identity, one in configs.items() if identity not in known]
+            if not new:
+                continue
+            told = [one.label for one in new]
+            text = f"also told: {', '.join(told)}, in place of {reason}"
+            await stories.save(conn, draft, Change.TOLD, text, "")
+            await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=False)
+            reasons = (Reason("", f"in place of {reason}"),)
+            made = [replace(self._new(draft, one, reasons, fallback_for=reason), firing=draft.open) for one in new]
+            await deliveries.add_all(conn, draft.id, made, draft.revision, draft.now)
+            return told
+        log.warning("telling.nobody_left", story=draft.id, destination=row.label, why=why, told=[r.label for r in rows])
+        return []
+
+    def _stand_ins(self, receiver: str) -> Iterable[tuple[str, ...]]:
+        found = self._config.receivers.get(receiver)
+        if found is not None and found.fallback:
+            yield (found.fallback,)
+        yield self._config.route.receivers
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """How the story before this one was shown."""
+
+    rows: Mapping[str, DeliveryRow]
+    """Destination identity → its delivery."""
+    closed_s_ago: float
+
+
+def _after(
+    new: NewDelivery, old: DeliveryRow, before: _Before, config: DestinationConfig, sender: Sender
+) -> NewDelivery:
+    """Let a ticket be reopened that was closed within `reopen_duration`; a later one names it."""
+    root = json.loads(old.root) if old.root else {}
+    if not root.get("id") or root.get("gone"):
+        return new
+    if before.closed_s_ago > getattr(config.settings, "reopen_duration", 0.0):
+        return replace(new, keys=replace(new.keys, follows=sender.link(root) or str(root.get("key", ""))))
+    # No revision of this story is told by the root yet, and the one before is over, whoever closed the ticket.
+    kept = {**root, "revision": 0, "state": "done" if root.get("state") == "open" else root.get("state")}
+    return replace(new, keys=old.keys, root=dump_json(kept))
+
+
+def _flips(
+    draft: Draft, rows: Sequence[DeliveryRow], joined: Mapping[str, set[str]]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """A delivery fires while an alert routed to it does; when none of the story's fires, the Plan decides.
+
+    Returns the deliveries that begin to fire, and those that cease.
+    """
+    fires: set[str] = set()
+    stopped: set[str] = set()
+    firing = {row.alert.fingerprint for row in draft.failures if row.firing}
+    for row in rows:
+        if not draft.open:
+            wanted = False
+        elif joined[row.id] & firing or row.fallback_for:
+            wanted = True
+        elif firing:
+            wanted = False
+        else:
+            wanted = row.firing  # nobody fires: the Plan decides, and what ended earlier stays ended
+        if wanted and not row.firing:
+            fires.add(row.id)
+        elif not wanted and row.firing:
+            stopped.add(row.id)
+    return frozenset(fires), frozenset(stopped)
 
 
 def _union(old: Target | None, new: Target) -> Target:

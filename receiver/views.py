@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from receiver.model import DeliveryState, Story
+from receiver.model import Story
 from receiver.store.attempts import Attempt
 from receiver.store.codec import moment_or_none
 from receiver.store.deliveries import DeliveryRow
+from receiver.store.listing import shown_state
 
 
 def iso(value: datetime | None) -> str | None:
@@ -71,7 +72,7 @@ def delivery_json(row: DeliveryRow, attempts: Sequence[Attempt]) -> dict[str, An
         "kind": row.kind,
         "destination": row.destination,
         "reasons": [f"{one.text} ({one.route})" if one.route else one.text for one in row.reasons],
-        "state": _state(row),
+        "state": shown_state(row).value,
         "firing": row.firing,
         "desired": row.desired,
         "delivered": row.delivered,
@@ -91,9 +92,3 @@ def delivery_json(row: DeliveryRow, attempts: Sequence[Attempt]) -> dict[str, An
             for one in attempts
         ],
     }
-
-
-def _state(row: DeliveryRow) -> str:
-    if row.state is DeliveryState.DELIVERED and row.desired > row.delivered and row.due is not None:
-        return DeliveryState.PENDING.value
-    return row.state.value

@@ -13,7 +13,7 @@ from receiver.cli.common import Exit
 from receiver.cli.database import with_store
 from receiver.cli.output import JSON_OPTION, WIDE, console, fail, pairs, print_json, table
 from receiver.model import DeliveryState
-from receiver.store import attempts, deliveries, ledger, parking
+from receiver.store import attempts, deliveries, listing, parking
 from receiver.store.attempts import Attempt
 from receiver.store.codec import moment_or_none
 from receiver.store.deliveries import DeliveryRow
@@ -42,8 +42,7 @@ def list_deliveries(
 
     async def work(store: Store) -> Found:
         async def read(conn: Conn) -> Found:
-            rows = await ledger.list_deliveries(conn, story=story.upper(), state=_values(state), limit=limit)
-            return [(row, await attempts.of_delivery(conn, row.id)) for row in rows]
+            return await listing.deliveries_page(conn, story=story.upper(), state=_values(state), limit=limit)
 
         return await store.browse(read)
 
@@ -140,7 +139,7 @@ async def _retry(conn: Conn, ids: Sequence[str], states: Sequence[str]) -> list[
     """Free some by id, or all in these states. One unknown id, and nothing is changed."""
     rows: list[DeliveryRow] = []
     if not ids:
-        while page := await ledger.list_deliveries(conn, state=states, before=_last(rows), limit=MAX_LIMIT):
+        while page := await listing.delivery_rows(conn, state=states, before=_last(rows), limit=MAX_LIMIT):
             rows += page
     for one in ids:
         row = await deliveries.one(conn, one)
@@ -167,5 +166,5 @@ def _unknown(delivery: str) -> NoReturn:
 
 
 def _state(row: DeliveryRow) -> Text:
-    word: str = delivery_json(row, ())["state"]
+    word = listing.shown_state(row).value
     return Text(word, _STYLES.get(word, ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,10 +12,10 @@ from receiver.cli.common import Exit
 from receiver.cli.database import with_store
 from receiver.cli.output import JSON_OPTION, WIDE, console, fail, moment, pairs, print_json, table
 from receiver.model import DeliveryState, Story, StoryState
-from receiver.store import deliveries, stories
+from receiver.store import listing, reading
 from receiver.store.deliveries import DeliveryRow
-from receiver.store.engine import Conn, Store
-from receiver.views import delivery_json, story_json
+from receiver.store.listing import shown_state
+from receiver.views import story_json
 
 app = typer.Typer(help="Stories: one per failure.", no_args_is_help=True)
 
@@ -29,17 +30,10 @@ def list_stories(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """List stories, newest first."""
-
-    async def work(store: Store) -> list[tuple[Story, list[DeliveryRow]]]:
-        async def read(conn: Conn) -> list[tuple[Story, list[DeliveryRow]]]:
-            found = await stories.list_stories(conn, state=[one.value for one in state or ()], limit=limit)
-            return [(one, await deliveries.of_story(conn, one.id)) for one in found]
-
-        return await store.browse(read)
-
-    found = with_store(work)
+    states = [one.value for one in state or ()]
+    found = with_store(lambda store: store.browse(lambda conn: listing.stories_page(conn, state=states, limit=limit)))
     if as_json:
-        print_json({"items": [story_json(one, [row.id for row in rows]) for one, rows in found]})
+        print_json({"items": [story_json(one.story, [row.id for row in one.deliveries]) for one in found]})
         return
     out = console()
     if not found:
@@ -49,11 +43,12 @@ def list_stories(
     shown = table(
         "ID", "OPENED (UTC)", "STATE", *(("SEVERITY", "IMPACT", "TOLD") if wide else ()), "TITLE", stretch="TITLE"
     )
-    for story, rows in found:
+    for one in found:
+        story, rows = one.story, one.deliveries
         told = sum(row.state is DeliveryState.DELIVERED for row in rows)
         more = (story.severity, story.impact.value, f"{told} of {len(rows)}") if wide else ()
         shown.add_row(
-            Text(story.id), moment(story.opened), _state(story), *(Text(one) for one in more), Text(story.title)
+            Text(story.id), moment(story.opened), _state(story), *(Text(text) for text in more), Text(story.title)
         )
     out.print(shown)
 
@@ -64,23 +59,16 @@ def show_story(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Show one story: its alerts, what happened, and who was told."""
-
-    async def work(store: Store) -> tuple[Story | None, list[DeliveryRow]]:
-        async def read(conn: Conn) -> tuple[Story | None, list[DeliveryRow]]:
-            return await stories.read_story(conn, story_id.upper()), await deliveries.of_story(conn, story_id.upper())
-
-        return await store.browse(read)
-
-    story, rows = with_store(work)
-    if story is None:
+    found = with_store(lambda store: store.browse(lambda conn: reading.whole(conn, story_id.upper())))
+    if found is None:
         fail(Exit.NO, f"no story has the id {story_id}", "see `mtv-receiver stories list`")
     if as_json:
-        print_json(story_json(story, [row.id for row in rows]))
+        print_json(story_json(found.story, [row.id for row in found.deliveries]))
         return
-    _print(story, rows)
+    _print(found.story, found.deliveries)
 
 
-def _print(story: Story, rows: list[DeliveryRow]) -> None:
+def _print(story: Story, rows: Sequence[DeliveryRow]) -> None:
     out = console()
     out.print(Text(story.title, "bold"), soft_wrap=True)
     facts = dict(story.identity.facts) if story.identity else {}
@@ -113,7 +101,7 @@ def _print(story: Story, rows: list[DeliveryRow]) -> None:
         timeline.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S}", Text(entry.text))
     told = table("DELIVERY", "TO", "STATE", "ERROR", stretch="ERROR")
     for row in rows:
-        told.add_row(Text(row.id), Text(row.label), delivery_json(row, ())["state"], Text(row.error))
+        told.add_row(Text(row.id), Text(row.label), shown_state(row).value, Text(row.error))
     for part in (alerts, timeline, told):
         if part.row_count:
             out.print()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import re2
 
+from receiver.config.causes_files import read_causes_files
 from receiver.config.matching import check_names, read_globs, read_matchers
 from receiver.config.model import Config, Receiver, Route
 from receiver.config.positions import MAX_BYTES, Document, YamlError, read_yaml
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigError", "Problem", "check", "load"]
 
-_NOT_ACTED_ON: Final = ("heartbeat", "watch", "causes_files", "namespace_routing")
+_NOT_ACTED_ON: Final = ("heartbeat", "watch", "namespace_routing")
 
 
 def load(path: Path, kinds: Sequence[Kind]) -> Config:
@@ -114,7 +115,10 @@ class _File:
         route = read_route(raw["route"], ("route",), reader, names) if "route" in raw else None
         self._later_sections(names)
         rest = self._rest()
+        causes, wrong = read_causes_files(rest.causes_files if rest else (), ("causes_files",), self._problems)
+        self._problems.take(wrong)
         if route is not None:
+            self._refuse_silent_root(route, receivers)
             self._warn_of_unused(route, receivers)
         if route is None or not route.receivers:
             return None
@@ -131,6 +135,7 @@ class _File:
             templates_dir=rest.templates if rest else None,
             redaction_patterns=self._redaction(),
             runbooks=dict(rest.runbooks) if rest else {},
+            causes=causes,
             retention_s=storage.retention,
             hash=digest,
         )
@@ -206,6 +211,20 @@ class _File:
                 ("templates",), f"there is no directory {rest.templates}", "create it, or remove the line"
             )
         return rest
+
+    def _refuse_silent_root(self, route: Route, receivers: Mapping[str, Receiver]) -> None:
+        """What matches no other route must reach somebody. Receivers with problems of their own are said there."""
+        listed = self._raw["receivers"] if isinstance(self._raw.get("receivers"), list) else []
+        silent = {
+            item.get("name")
+            for item in listed
+            if isinstance(item, Mapping) and not any(item[key] for key in item if key.endswith("_configs"))
+        }
+        if route.receivers and all(name in receivers and name in silent for name in route.receivers):
+            what = f"{' and '.join(route.receivers)} without a destination: nobody is told what matches no other route"
+            self._problems.add(
+                ("route", "receiver"), what, "name a receiver that has one, or give this one a destination"
+            )
 
     def _warn_of_unused(self, route: Route, receivers: Mapping[str, Receiver]) -> None:
         used = {name for node in _nodes(route) for name in node.receivers}

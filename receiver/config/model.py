@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from receiver.config.known_errors import KnownError
 from receiver.routing.intervals import TimeInterval
 from receiver.routing.matchers import Glob, Matcher
 
@@ -229,6 +230,8 @@ class Config:
     templates_dir: Path | None = None
     redaction_patterns: tuple[str, ...] = ()
     runbooks: Mapping[str, str] = field(default_factory=dict)
+    causes: tuple[KnownError, ...] = ()
+    """Of `causes_files`: they are looked for before those that are shipped."""
     retention_s: float = 2_592_000.0
     hash: str = ""
     """Short hash of the file's content, for logs and metrics."""

@@ -62,6 +62,10 @@ class Problems:
         """Note a problem at a place that is known already."""
         self._found[Problem(self.file, place.line, place.column, dotted(path), what, cure, warning)] = None
 
+    def take(self, problems: Iterable[Problem]) -> None:
+        """Note problems of another file that this one names."""
+        self._found |= dict.fromkeys(problems)
+
     def warn(self, path: Path, what: str, cure: str, *, on_key: bool = True) -> None:
         """Note something that works, but not as it may be thought to."""
         self.add(path, what, cure, on_key=on_key, warning=True)

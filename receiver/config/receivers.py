@@ -13,6 +13,7 @@ from receiver.config.positions import Path
 from receiver.config.problems import Problems
 from receiver.config.reader import Reader
 from receiver.config.secret_files import warn_of_missing
+from receiver.config.sections import NOT_YET
 from receiver.config.settings import Settings
 from receiver.config.wire import EntryWire, ReceiverWire
 
@@ -104,6 +105,8 @@ def _destination(
     problems = reader.problems
     if common.template:
         problems.warn((*path, "template"), "accepted, not acted on yet", "the built-in message is sent")
+    if common.rate_limit:
+        problems.warn((*path, "rate_limit"), *NOT_YET)
     for key, secret in secrets_of(settings):
         warn_of_missing(secret, (*path, f"{key}_file"), problems)
     http = resolve_http(common.http_config, (*path, "http_config"), problems)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from receiver.destinations.jira_workflow import choose, resolution_fields
 from receiver.errors import DestinationRefused, Gone, Refused
 from receiver.fitting import fit, json_chars, one_line, payload_hash
 from receiver.model import Change, Entry, Receipt, Wanted
-from receiver.rendering import Message, Renderer
+from receiver.rendering import Message, Renderer, Small, Span
 
 MAX_SUMMARY = 255
 MAX_TEXT = 32_767
@@ -107,7 +108,8 @@ class JiraSender:
         if not root.get("id"):
             if wanted.firing:
                 return self._create(wanted)
-            started = wanted.root is not None and root.get("state") != "absent"
+            # Absent: it was not there when its story ended. A lost create may have landed since.
+            started = wanted.root is not None and (root.get("state") != "absent" or wanted.confirm)
             return Step("root", "adopt", {}, creates=True) if started else None
         if wanted.firing and wanted.audible and root.get("state") == "done":
             return Step("root", "reopen", {"transition": self._settings.reopen_transition or "(reopen)"})
@@ -160,6 +162,10 @@ class JiraSender:
     def _section(self, wanted: Wanted) -> Any:
         """Return our part of the description: nodes for Cloud, wiki markup for Data Center."""
         message = self._renderer.root(wanted, self.kind, self._config.content)
+        if before := wanted.keys.follows:
+            url = before if before.startswith(("https://", "http://")) else ""
+            earlier = Small((Span("Follows the ticket of an earlier failure: "), Span(before, "", url)))
+            message = replace(message, blocks=(*message.blocks, earlier))
         form = jira_adf.section if self._api.cloud else jira_wiki.section
 
         def size(candidate: Message) -> int:
@@ -174,6 +180,8 @@ class JiraSender:
         root = wanted.root or {}
         match step.op:
             case "create":
+                if root.get("state") == "absent" and (landed := await self.find(step, wanted)):
+                    return landed  # the create that was lost before its story ended, and began again
                 made = await self._api.call("POST", "/issue", body=step.body)
                 return {**self._receipt(made, "open"), "hash": step.hash, "revision": wanted.story.revision}
             case "adopt":

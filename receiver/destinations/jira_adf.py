@@ -19,9 +19,19 @@ STARTS_WITH = "┌ written by mtv-receiver"
 """What our section is found again by; later releases may word the rest differently."""
 
 
+ENDS_WITH = "└ story "
+"""A ticket may pass from one story to another, so our section ends at the mark of whichever wrote it last."""
+
+
 def end_mark(story: str) -> str:
     """Return the text of the paragraph that ends our section."""
-    return f"└ story {story}"
+    return f"{ENDS_WITH}{story}"
+
+
+def end_of(texts: Sequence[str], start: int, story: str) -> int | None:
+    """Return which of these lines ends the section that begins at `start`: this story's mark, else any story's."""
+    marks = [at for at, text in enumerate(texts) if at > start and text.startswith(ENDS_WITH)]
+    return next((at for at in marks if texts[at].startswith(end_mark(story))), marks[0] if marks else None)
 
 
 def section(message: Message, story: str) -> list[Node]:
@@ -64,7 +74,7 @@ def splice(description: Any, ours: Sequence[Node], story: str) -> Node | None:
     start = next((at for at, text in enumerate(texts) if text.startswith(STARTS_WITH)), None)
     if start is None:
         return None
-    end = next((at for at, text in enumerate(texts) if at > start and text.startswith(end_mark(story))), None)
+    end = end_of(texts, start, story)
     if end is None:
         return None
     if end + 1 < len(content) and content[end + 1].get("type") == "rule":

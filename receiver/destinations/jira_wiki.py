@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from receiver import fitting
-from receiver.destinations.jira_adf import START, STARTS_WITH, end_mark
+from receiver.destinations.jira_adf import START, STARTS_WITH, end_mark, end_of
 from receiver.rendering import Block, Code, Message, Paragraph, Small, Span, Steps, Table, Text
 
 _SPECIAL = re.compile(r"[{}\[\]|!*_^~+]|(?<!\w)-|-(?!\w)|^#+|^(?=h[1-6]\.|bq\.)|\((?=[a-z/!?+*-]{1,3}\))", re.MULTILINE)
@@ -42,7 +42,7 @@ def splice(description: object, ours: str, story: str) -> str | None:
     start = next((at for at, line in enumerate(lines) if line.strip().startswith(STARTS_WITH)), None)
     if start is None:
         return None
-    end = next((at for at, line in enumerate(lines) if at > start and line.strip().startswith(end_mark(story))), None)
+    end = end_of([line.strip() for line in lines], start, story)
     if end is None:
         return None
     if end + 1 < len(lines) and lines[end + 1].strip() == "----":

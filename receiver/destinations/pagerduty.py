@@ -6,6 +6,7 @@ an incident that is not open is accepted and dropped.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import httpx2
@@ -17,7 +18,7 @@ from receiver.destinations.pagerduty_event import title, trigger
 from receiver.errors import DestinationRefused, Refused, Transient, Unknown
 from receiver.fitting import one_line, payload_hash
 from receiver.http import raise_for_transport, read_secret, retry_after_s
-from receiver.model import Change, Receipt, Wanted
+from receiver.model import QUIET_WITHIN_S, Change, Receipt, Story, StoryState, Wanted
 from receiver.rendering import Renderer, words
 
 PROBE_KEY = "mtvr1/probe"
@@ -62,7 +63,8 @@ class PagerDutySender:
             return step
         if wanted.confirm:
             return step
-        return step if step.hash != root.get("hash") and (wanted.audible or wanted.quiet_allowed) else None
+        quiet = wanted.quiet_allowed and _worth_it(wanted.story)
+        return step if step.hash != root.get("hash") and (wanted.audible or quiet) else None
 
     async def send(self, step: Step, wanted: Wanted) -> Receipt:
         del wanted
@@ -115,6 +117,19 @@ class PagerDutySender:
         except httpx2.HTTPError as error:
             raise_for_transport(error)
         _check(response)
+
+
+def _worth_it(story: Story) -> bool:
+    """Say whether the one quiet update may be spent now.
+
+    It is kept for complete evidence, or the last that comes while it is still allowed; a re-run is worth it at once.
+    """
+    if story.state is StoryState.RERUNNING or story.more_evidence_at is None:
+        return True
+    if story.evidence is not None and story.evidence.complete:
+        return True
+    told = max((each.at for each in story.timeline if each.audible), default=story.opened)
+    return story.more_evidence_at > told + timedelta(seconds=QUIET_WITHIN_S)
 
 
 def _check(response: httpx2.Response) -> None:

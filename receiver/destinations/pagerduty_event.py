@@ -101,6 +101,8 @@ def _details(wanted: Wanted, message: Message, content: str, late: str) -> dict[
     }
     if content != "minimal":
         found |= _reasons(evidence) | {"5_alerts": _alerts(story), "6_evidence": _read(evidence)}
+        if evidence is not None and story.kind != "plan":
+            found |= _found(evidence, content)
         if evidence is not None:
             found["4_failed"] = _failed(evidence.failures, story)
     kept = {key: found[key] for key in sorted(found) if found[key]}
@@ -166,6 +168,26 @@ def _reasons(evidence: Evidence | None) -> dict[str, Any]:
         return {"3_cause": f"{cause.id}: {cause.sentence}{sure}", "3_owner": cause.owner}
     said = "; ".join(evidence.plan_reasons[:3])
     return {"3_cause": said or ("not recognised" if evidence.complete else "not known yet")}
+
+
+def _found(evidence: Evidence, content: str) -> dict[str, Any]:
+    """Return what was found about an alert that is not of a Plan, in the place of impact and cause of a migration."""
+    full = content == "full"
+    objects = [
+        "; ".join([f"{one.kind} {one.name}" + (f": {one.state}" if one.state else ""), *(one.bad if full else ())])
+        for one in evidence.objects[:4]
+    ]
+    times = [f" (x{one.count})" if one.count > 1 else "" for one in evidence.events]
+    return {
+        "3_cause": [truncate(one, 400) for one in evidence.findings[:5]],
+        "4_objects": [truncate(one, 500) for one in objects],
+        "5_events": [
+            truncate(f"{one.kind} {one.name}: {one.reason}{many}: {one.message}", 300)
+            for one, many in zip(evidence.events[:5], times, strict=False)
+        ]
+        if full
+        else [],
+    }
 
 
 def _failed(failures: Sequence[VMFailure], story: Story) -> list[Any]:

@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -83,6 +84,8 @@ class SlackSender:
         A root receipt with `gone` means that a person deleted the message: only an audible change makes a new one.
         """
         root = wanted.root or {}
+        if root.get("ts") and not root.get("gone"):  # it goes on to say how late it was when it was posted
+            wanted = replace(wanted, late_s=float(root.get("late_s", 0.0)))
         message = self._renderer.root(wanted, self.kind, self._config.content)
         shown = content(message, root=True, plain=wanted.plain)
         if root.get("gone") or not root.get("ts"):
@@ -119,6 +122,7 @@ class SlackSender:
     def _post(self, wanted: Wanted, part: str, shown: Mapping[str, Any]) -> dict[str, Any]:
         client_id = str(uuid.uuid5(uuid.UUID(wanted.keys.client_id), part))
         payload = {"client_id": client_id, "part": part, "story": wanted.story.id, "revision": wanted.story.revision}
+        payload |= {"late_s": wanted.late_s} if wanted.late_s else {}
         return {
             "channel": self._settings.channel,
             **shown,
@@ -137,7 +141,8 @@ class SlackSender:
         if step.op == "reply":
             await self._check_thread(step, answer, receipt)
             return receipt
-        return {**receipt, "revision": wanted.story.revision}
+        payload = step.body["metadata"]["event_payload"]
+        return {**receipt, **_posted(payload)}
 
     async def _check_thread(self, step: Step, answer: Mapping[str, Any], receipt: Receipt) -> None:
         """Raise Gone when the reply became a message of its own: Slack does that when its root was deleted."""
@@ -173,7 +178,7 @@ class SlackSender:
         payload = found["metadata"]["event_payload"]
         # Without a hash: what the found message shows is not known, so the current state is sent next.
         receipt = {"channel": channel, "ts": found["ts"], "hash": ""}
-        return receipt if entry else {**receipt, "revision": int(payload.get("revision", 0))}
+        return receipt if entry else {**receipt, **_posted(payload)}
 
     async def _search(self, method: str, args: Mapping[str, Any], client_id: str) -> dict[str, Any] | None:
         cursor = ""
@@ -217,6 +222,12 @@ class SlackSender:
     async def probe(self) -> None:
         """Ask whether the token is good, and whether the channel may be read (which look-ups need)."""
         await self._api.call("auth.test", {})
+
+
+def _posted(payload: Mapping[str, Any]) -> Receipt:
+    """Return what a root's receipt keeps of the metadata it was posted with."""
+    late = {"late_s": float(payload["late_s"])} if payload.get("late_s") else {}
+    return {"revision": int(payload.get("revision", 0)), **late}
 
 
 class Slack:

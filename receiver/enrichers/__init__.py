@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from receiver.enrichers.redact import Redactor
 from receiver.kube import Cluster, ClusterError
-from receiver.model import Evidence, Identity, Link, LogExcerpt, Missing
+from receiver.model import Evidence, Identity, Link, LogExcerpt, Missing, ObjectEvent
 
 __all__ = ["Context", "Enricher", "Part", "Text", "missing"]
 
@@ -23,7 +23,7 @@ __all__ = ["Context", "Enricher", "Part", "Text", "missing"]
 class Text:
     """One text in which a cause may be recognised: a log, a reason, or a condition of the Plan."""
 
-    source: Literal["log", "reason", "condition"]
+    source: Literal["log", "reason", "event", "condition"]
     vm: str
     """Id or name of the VM; empty for the Plan's own."""
     text: str
@@ -49,6 +49,17 @@ class Context:
     runbooks: Mapping[str, str] = field(default_factory=dict)
     """Configured runbook links by alert name."""
     must_gather_image: str = ""
+    workload: Cluster | None = None
+    """The cluster that the VMs go to, where it is another one; None: this one."""
+    unreadable: Missing | None = None
+    """Set where the VMs go to another cluster that is not configured: nothing there can be read."""
+    controller_namespaces: tuple[str, ...] = ()
+    """Where forklift-controller may run."""
+
+    @property
+    def target(self) -> Cluster:
+        """The cluster of the target namespace: pods, claims and target VMs are there."""
+        return self.workload or self.cluster
 
     @property
     def run(self) -> str:
@@ -66,6 +77,7 @@ class Part:
     texts: tuple[Text, ...] = ()
     missing: tuple[Missing, ...] = ()
     hidden: int = 0
+    events: tuple[ObjectEvent, ...] = ()
 
 
 class Enricher(Protocol):

@@ -12,11 +12,14 @@ import structlog
 
 from receiver.enrichers import Context, Enricher, Part, Text, missing
 from receiver.enrichers.causes import Causes, shipped
-from receiver.enrichers.plan import read_plan
+from receiver.enrichers.plan import read_plan, wants_earlier
+from receiver.enrichers.planstate import provider
 from receiver.enrichers.reading import dig, text
 from receiver.enrichers.redact import Redactor
 from receiver.enrichers.registry import ALL
 from receiver.enrichers.runbooks import MUST_GATHER_IMAGE
+from receiver.enrichers.runs import align
+from receiver.enrichers.vms import groups_of
 from receiver.kube import Cluster, ClusterError
 from receiver.model import Evidence, Identity, Missing, VMFailure
 
@@ -24,6 +27,11 @@ _log = structlog.get_logger(__name__)
 
 # Kept of every total for putting the parts together; also what an enricher may be late by.
 _RESERVE_S = 0.2
+# Shares of the total for what comes before the enrichers, and beside them.
+_PLAN_SHARE, _PROVIDER_SHARE, _RUNS_SHARE = 0.6, 0.15, 0.5
+# A Migration of 500 VMs has about 0.9 MB, as a Plan.
+_MIGRATIONS_A_PAGE = 25
+CONTROLLER_NAMESPACES = ("openshift-mtv", "konveyor-forklift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class Settings:
     runbooks: Mapping[str, str] | None = None
     causes: Causes | None = None
     enrichers: Sequence[Enricher] = ALL
+    controller_namespaces: tuple[str, ...] = CONTROLLER_NAMESPACES
 
 
 async def gather_plan(
@@ -47,12 +56,14 @@ async def gather_plan(
     plan: dict[str, Any] | None = None,
     alertname: str = "",
     settings: Settings | None = None,
+    destinations: Mapping[str, Cluster] | None = None,
 ) -> Evidence:
     """Return what the cluster says about a Plan's last run, redacted, within `timeout_s` seconds.
 
     Raises nothing that a cluster or a Plan could cause: what could not be had stands in `missing`, and `complete` is
     False while any of it may pass. `plan` spares the fetch where the caller has the Plan already. A Plan of another
-    UID than the identity's is not this one, and nothing of it is shown.
+    UID than the identity's is not this one, and nothing of it is shown. `destinations` are the clusters that
+    Providers ("namespace/name") stand for: a Plan's pods run where its destination Provider points.
     """
     settings = settings or Settings()
     loop = asyncio.get_running_loop()
@@ -62,9 +73,12 @@ async def gather_plan(
         plan, problem = await _fetch(cluster, identity, timeout_s)
     if plan is not None and (other := _other(plan, identity)):
         plan, problem = None, other
-    known, hidden = redacted(read_plan(plan), redactor) if plan is not None else (Evidence(), 0)
     if problem is not None:
         problem = replace(problem, why=redactor.text(problem.why)[0])
+    workload, unreadable = None, None
+    if plan is not None:
+        workload, unreadable = await _destination(cluster, plan, destinations or {}, timeout_s * _PROVIDER_SHARE)
+    known, hidden = redacted(read_plan(plan), redactor) if plan is not None else (Evidence(), 0)
     left = max(0.0, deadline - loop.time() - _RESERVE_S)
     context = Context(
         cluster=cluster,
@@ -78,17 +92,28 @@ async def gather_plan(
         alertname=alertname,
         runbooks=settings.runbooks or {},
         must_gather_image=settings.must_gather_image,
+        workload=workload,
+        unreadable=unreadable,
+        controller_namespaces=settings.controller_namespaces,
     )
-    parts = await asyncio.gather(*(_run(enricher, context) for enricher in settings.enrichers))
+    (whole, unread), parts = await asyncio.gather(
+        _with_earlier(cluster, plan, left * _RUNS_SHARE),
+        asyncio.gather(*(_run(enricher, context) for enricher in settings.enrichers)),
+    )
+    if whole is not None:
+        known, hidden = redacted(whole, redactor)
     causes = settings.causes or shipped()
     said = [*texts_of(known), *(one for part in parts for one in part.texts)]
-    lacking = (*((problem,) if problem else ()), *(_hide(one, redactor) for part in parts for one in part.missing))
+    first = tuple(one for one in (problem, unread) if one is not None)
+    lacking = (*first, *(_hide(one, redactor) for part in parts for one in part.missing))
     return replace(
         known,
         logs=tuple(excerpt for part in parts for excerpt in part.logs),
-        cause=causes.recognise(said),
+        # The controller's lines tell of no VM: they count where the VMs' own logs and reasons are not recognised.
+        cause=causes.recognise([one for one in said if one.vm or one.source != "log"]) or causes.recognise(said),
         links=tuple(link for part in parts for link in part.links),
         commands=tuple(command for part in parts for command in part.commands),
+        events=tuple(event for part in parts for event in part.events),
         missing=lacking,
         hidden=hidden + sum(part.hidden for part in parts),
         read_at=now,
@@ -124,12 +149,16 @@ def redacted(evidence: Evidence, redactor: Redactor) -> tuple[Evidence, int]:
             phase=hide(one.phase),
             guest=hide(one.guest),
             reasons=tuple(hide(reason) for reason in one.reasons),
+            tasks=tuple(hide(task) for task in one.tasks),
         )
 
+    failures = tuple(failure(one) for one in evidence.failures)
     return (
         replace(
             evidence,
-            failures=tuple(failure(one) for one in evidence.failures),
+            failures=failures,
+            standing=tuple(failure(one) for one in evidence.standing),
+            groups=groups_of(failures),
             plan_reasons=tuple(hide(reason) for reason in evidence.plan_reasons),
             impact_text=hide(evidence.impact_text),
         ),
@@ -144,7 +173,7 @@ async def _fetch(
         return None, Missing("plan", "its namespace is not known", "asked again")
     what = f"plan {identity.namespace}/{identity.name}"
     try:
-        async with asyncio.timeout(timeout_s * 0.6):
+        async with asyncio.timeout(timeout_s * _PLAN_SHARE):
             plan = await cluster.get_plan(identity.namespace, identity.name)
     except TimeoutError:
         return None, Missing(what, "timeout", "asked again")
@@ -154,6 +183,46 @@ async def _fetch(
     if plan is None:
         return None, Missing(what, f"there is none in cluster {cluster.name}", passing=False)
     return plan, None
+
+
+async def _with_earlier(
+    cluster: Cluster, plan: dict[str, Any] | None, timeout_s: float
+) -> tuple[Evidence | None, Missing | None]:
+    """Return the Plan's evidence again, read with its earlier runs, where only they can tell the impact."""
+    if plan is None or not wants_earlier(plan):
+        return None, None
+    namespace = text(dig(plan, "metadata", "namespace"))
+    try:
+        async with asyncio.timeout(timeout_s):
+            migrations = await cluster.list("Migration", namespace, limit=_MIGRATIONS_A_PAGE)
+    except TimeoutError:
+        return None, Missing("earlier runs", "timeout", "asked again")
+    except ClusterError as error:
+        right = f"list migrations.forklift.konveyor.io in namespace {namespace}"
+        return None, missing("earlier runs", error, right)
+    return read_plan(plan, align(plan, migrations)), None
+
+
+async def _destination(
+    cluster: Cluster, plan: dict[str, Any], destinations: Mapping[str, Cluster], timeout_s: float
+) -> tuple[Cluster | None, Missing | None]:
+    """Return the cluster that the VMs go to where it is another one, or why nothing can be read there."""
+    name = provider(plan, "destination")
+    namespace = text(dig(plan, "spec", "provider", "destination", "namespace"))
+    namespace = namespace or text(dig(plan, "metadata", "namespace"))
+    if not name:
+        return None, None
+    if other := destinations.get(f"{namespace}/{name}"):
+        return (None, None) if other.name == cluster.name else (other, None)
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await cluster.get("Provider", namespace, name)
+    except (TimeoutError, ClusterError):
+        return None, None  # most Plans stay in their cluster; where this one does not, its pods are not found
+    if not text(dig(found, "spec", "url")):
+        return None, None
+    why = f"the pods run on the destination cluster {name}"
+    return None, Missing("logs", why, f"list {namespace}/{name} in `providers` of a cluster", passing=False)
 
 
 def _other(plan: dict[str, Any], identity: Identity) -> Missing | None:

@@ -15,7 +15,7 @@ from receiver.enrichers.reading import mapping, moment, text
 from receiver.enrichers.vms import begun, pipeline, step_named
 from receiver.model import Impact, VMCounts, VMFailure
 
-_BEFORE_POWER_OFF = frozenset(
+BEFORE_POWER_OFF = frozenset(
     {
         "Started", "PreHook", "StorePowerState", "CreateInitialSnapshot", "WaitForInitialSnapshot",
         "StoreInitialSnapshotDeltas", "PreflightInspection",
@@ -53,7 +53,7 @@ def _switched_off(failure: VMFailure, vm: Mapping[str, Any], mode: str) -> tuple
         return (None if begun(step_named(vm, "PostHook")) or not pipeline(vm) else False), None
     if failure.phase in _POWERING_OFF:
         return None, None
-    if failure.phase in _BEFORE_POWER_OFF:
+    if failure.phase in BEFORE_POWER_OFF:
         return False, None
     if mode == "warm":
         cutover = step_named(vm, "Cutover")
@@ -86,11 +86,16 @@ def impact_of(failure: VMFailure, mode: str) -> Impact:
 
     `down`: was On, was switched off, and no target VM is known to stand in. `at_risk`: nobody knows whether the
     service runs, because the failure came while the source was switched off, or after the target VM was made.
-    `none`: the source was off before, or was never switched off (a failed warm precopy or live migration).
+    `none`: the source was off before, or was never switched off (a failed warm precopy or live migration). What an
+    earlier run left behind comes first: see `runs`.
     """
+    if failure.doubt:
+        return Impact.UNKNOWN
+    if failure.down_run:
+        return Impact.AT_RISK if failure.target_exists else Impact.DOWN
     if failure.power_before == "Off":
         return Impact.NONE
-    if failure.power_now == "on" or failure.phase in _BEFORE_POWER_OFF:
+    if failure.power_now == "on" or failure.phase in BEFORE_POWER_OFF:
         return Impact.NONE
     if failure.phase in _POWERING_OFF:
         return Impact.AT_RISK
@@ -102,11 +107,19 @@ def impact_of(failure: VMFailure, mode: str) -> Impact:
 
 
 def judge(
-    failures: Sequence[VMFailure], counts: VMCounts, mode: str, source: str, succeeded: Iterable[Mapping[str, Any]]
+    failures: Sequence[VMFailure],
+    counts: VMCounts,
+    mode: str,
+    source: str,
+    succeeded: Iterable[Mapping[str, Any]],
+    standing: Sequence[VMFailure] = (),
 ) -> tuple[Impact, str]:
-    """Return the worst impact of all failed VMs, and one to four sentences for people."""
+    """Return the worst impact of all failed VMs, and one to four sentences for people.
+
+    `standing` are VMs that this run has not failed, but that an earlier run left off, or may have.
+    """
     by: dict[Impact, list[VMFailure]] = {impact: [] for impact in Impact}
-    for failure in failures:
+    for failure in (*failures, *standing):
         by[impact_of(failure, mode)].append(failure)
     place = f" on {source}" if source else " on the source"
     sentences: list[str] = []
@@ -114,7 +127,8 @@ def judge(
         sentences += _down(down)
     if risky := by[Impact.AT_RISK]:
         sentences += _at_risk(risky)
-    if unknown := by[Impact.UNKNOWN]:
+    sentences += _doubted(by[Impact.UNKNOWN])
+    if unknown := [failure for failure in by[Impact.UNKNOWN] if not failure.doubt]:
         was = "it was" if len(unknown) == 1 else "they were"
         sentences.append(f"Whether {_names(unknown)} runs is not known: the plan does not say whether {was} On before.")
     still = [failure for failure in by[Impact.NONE] if failure.power_before != "Off"]
@@ -129,7 +143,7 @@ def judge(
         sentences.append(f"No VM has failed; {left:,} of {_vms(counts.total)} not done yet.")
     if counts.succeeded and failures:
         sentences.append(_done(counts.succeeded, succeeded))
-    if not failures:
+    if not failures and not standing:
         return (Impact.NONE if counts.total and not counts.failed else Impact.UNKNOWN), " ".join(sentences)
     order = (Impact.DOWN, Impact.AT_RISK, Impact.UNKNOWN, Impact.NONE)
     return next(impact for impact in order if by[impact]), " ".join(sentences)
@@ -137,15 +151,31 @@ def judge(
 
 def _down(down: Sequence[VMFailure]) -> list[str]:
     them = "it" if len(down) == 1 else "them"
-    said = [
-        f"{_names(down)} {_verb(down, 'was', 'were')} On and {_verb(down, 'is', 'are')} off{_since(down)}.",
-        f"MTV does not power {them} on again.",
-    ]
+    said = []
+    if now := [failure for failure in down if not failure.down_run]:
+        said.append(f"{_names(now)} {_verb(now, 'was', 'were')} On and {_verb(now, 'is', 'are')} off{_since(now)}.")
+    for run in sorted({failure.down_run for failure in down if failure.down_run}):
+        some = [failure for failure in down if failure.down_run == run]
+        said.append(
+            f"{_names(some)} {_verb(some, 'was', 'were')} On before run {run} and {_verb(some, 'is', 'are')} "
+            f"off since then{_at(some)}."
+        )
+    said.append(f"MTV does not power {them} on again.")
     if all(failure.target_exists is False for failure in down):
         said.append("No target VM exists, so powering on the source is a safe way back.")
     else:
         said.append("A target VM may exist: look before powering on the source, never run both.")
     return said
+
+
+def _doubted(unknown: Sequence[VMFailure]) -> list[str]:
+    """Name the VMs that were off when the run began and may have been on before an earlier one."""
+    return [
+        f"{_names(some)} {_verb(some, 'was', 'were')} Off when this run began, but {why}: whether a service is down is "
+        "not known."
+        for why in dict.fromkeys(failure.doubt for failure in unknown if failure.doubt)
+        if (some := [failure for failure in unknown if failure.doubt == why])
+    ]
 
 
 def _at_risk(risky: Sequence[VMFailure]) -> list[str]:
@@ -193,3 +223,9 @@ def _since(some: Sequence[VMFailure]) -> str:
         return ""
     first, last = f"{times[0]:%H:%M}", f"{times[-1]:%H:%M}"
     return f" since {first} UTC" if first == last else f" since {first} to {last} UTC"
+
+
+def _at(some: Sequence[VMFailure]) -> str:
+    """The time with its day: an earlier run is often of another night."""
+    times = sorted(failure.off_since for failure in some if failure.off_since)
+    return f" ({times[0]:%d %b %H:%M} UTC)" if times else ""

@@ -7,7 +7,7 @@ the order of the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import re2
@@ -28,9 +28,10 @@ _SCORES = tuple(
         (4, r"^virt-v2v[a-z-]*: error:"),
         (4, r"^F[0-9]{4} |Unable to process data|^(?i:fatal): \["),
         (3, r"^E[0-9]{4} |\"level\":\"(?:error|fatal|panic)\"|^(?:panic:|fatal error:)|^virt-v2v[a-z-]*: could not"),
-        (1, r"^virt-v2v[a-z-]*: warning:"),
+        (2, r"^virt-v2v[a-z-]*: warning:"),
+        (3, r"^virt-v2v[a-z-]*: "),
         (3, r"(?i)^(?:libguestfs|supermin|nbdkit|libvirt)[^ ]*: .*\berror\b|^Original error message:"),
-        (2, r"^virt-v2v[a-z-]*: |vfs_type = \"(?:BitLocker|crypto_LUKS)\"|^nbdkit: .*error"),
+        (2, r"vfs_type = \"(?:BitLocker|crypto_LUKS)\"|^nbdkit: .*error"),
         (2, r"(?i)no space left|quota exceeded|exceeded quota|permission denied|hibernat|unclean file system"),
         (1, r"^(?:Error executing|Failed to execute) |^PLAY RECAP"),
         (
@@ -39,6 +40,12 @@ _SCORES = tuple(
         ),
     )
 )
+# How far the work had come: virt-v2v's stages, an importer's or populator's percentages, the monitor's.
+_PROGRESS = re2.compile(
+    r"^\[ *[0-9]+\.[0-9]\] |prometheus\.go:[0-9]+\] [0-9.]+$|(?i)\bprogress\b.*[0-9]|\b[0-9]{1,3}(?:\.[0-9]+)? ?%"
+)
+_PROGRESS_SCANNED = 20_000
+_NUMBERS = re2.compile(r"[0-9a-f]*[0-9][0-9a-f.:-]*")
 _V2V = re2.compile(r"^virt-v2v[a-z-]*: ")
 _KLOG = re2.compile(r"^[IWEF][0-9]{4} ")
 _HEADER = re2.compile(
@@ -92,8 +99,14 @@ def decisive_lines(text: str, limit: int = 12) -> tuple[int, tuple[str, ...]]:
     if not chosen:
         tail = [(index, line.rstrip()) for index, line in enumerate(lines) if line.strip()][-min(limit, 5) :]
         chosen = [_Entry(index, line, 0) for index, line in tail]
-    elif len(chosen) < limit and (before := _context(lines, chosen[0], entries)):
-        chosen.append(before)
+    else:
+        best = chosen[0]
+        more = [one for one in (_context(lines, best, entries), _progress(lines, best, entries)) if one]
+        more = list({one.index: one for one in more}.values())
+        # Progress and context stand in for the weakest lines, never for an error.
+        while more and len(chosen) + len(more) > limit and chosen[-1].score <= 1:
+            chosen.pop()
+        chosen += more[: limit - len(chosen)]
     chosen.sort(key=lambda entry: entry.index)
     if not chosen:
         return 0, ()
@@ -147,6 +160,23 @@ def _folded(entries: Iterator[_Entry]) -> list[_Entry]:
         else:
             seen[key] = entry
     return list(seen.values())
+
+
+def signature(lines: Sequence[str]) -> str:
+    """Return what logs that fail alike have in common: their best line, without times, numbers and ids."""
+    if not lines:
+        return ""
+    best = max(range(len(lines)), key=lambda index: (_score(lines[index]), index))
+    return str(_NUMBERS.sub("#", str(_HEADER.sub("", lines[best].lower())[:LINE_LIMIT])))
+
+
+def _progress(lines: list[str], best: _Entry, entries: list[_Entry]) -> _Entry | None:
+    """Return the last line before the best one that tells how far the work had come, unless it is shown anyway."""
+    shown = {entry.index for entry in entries}
+    for index in range(best.index - 1, max(-1, best.index - _PROGRESS_SCANNED), -1):
+        if _PROGRESS.search(lines[index][:2_000]):
+            return None if index in shown else _Entry(index, lines[index].strip(), 0)
+    return None
 
 
 def _context(lines: list[str], best: _Entry, entries: list[_Entry]) -> _Entry | None:

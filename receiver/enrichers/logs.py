@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 
 from receiver.enrichers import Context, Part, Text, missing
-from receiver.enrichers.lines import clean, decisive_lines
+from receiver.enrichers.keeping import pack
+from receiver.enrichers.lines import clean, decisive_lines, signature
 from receiver.enrichers.pods import Source, choose_failures
 from receiver.enrichers.search import Found, Search, listed
 from receiver.kube import ClusterError
 from receiver.model import LogExcerpt, Missing
 
 VMS = 3
-TAIL_LINES = 400
+# virt-v2v names what it found on a disk long before its error: both must meet in what is read.
+TAIL_LINES = 1_000
 LIMIT_BYTES = 262_144
 REQUESTS_AT_ONCE = 4
 
@@ -48,7 +51,7 @@ class Logs:
             why = f"not read: the logs of {len(chosen)} VMs are read per story"
             found.missing.append(Missing(f"logs of {unread:,} other VMs", why, passing=False))
         return Part(
-            logs=tuple(found.excerpts),
+            logs=_alike(found.excerpts),
             texts=tuple(found.texts),
             missing=_merged(found.missing),
             hidden=found.hidden,
@@ -97,7 +100,8 @@ async def _log(ctx: Context, source: Source, gate: asyncio.Semaphore) -> tuple[b
 
 
 def _one(ctx: Context, source: Source, *, previous: bool) -> Awaitable[str]:
-    return ctx.cluster.log(
+    cluster = ctx.target if source.at_target else ctx.cluster
+    return cluster.log(
         source.namespace,
         source.pod,
         source.container,
@@ -128,8 +132,17 @@ def _keep(ctx: Context, source: Source, names: Mapping[str, str], raw: str, prev
             first_line=first,
             previous=previous,
             read_lines=len(whole.splitlines()),
+            kept=pack(whole),
         )
     )
+
+
+def _alike(excerpts: Sequence[LogExcerpt]) -> tuple[LogExcerpt, ...]:
+    """Count in how many of the VMs' logs the same error stands: "3 of 3 logs" is worth more than one."""
+    vms: dict[str, set[str]] = {}
+    for one in excerpts:
+        vms.setdefault(signature(one.lines), set()).add(one.vm)
+    return tuple(replace(one, alike=len(vms[signature(one.lines)])) for one in excerpts)
 
 
 def _merged(said: Sequence[Missing]) -> tuple[Missing, ...]:

@@ -26,6 +26,8 @@ class Source:
     previous: bool = False
     message: str = ""
     """Termination message, or why the container or pod waits: often the best line there is."""
+    at_target: bool = False
+    """The pod runs in the cluster of the target namespace; else where the Plan is. Often one and the same."""
 
 
 def choose_failures(failures: Sequence[VMFailure], limit: int) -> tuple[VMFailure, ...]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from receiver.enrichers import Enricher
+from receiver.enrichers.controller import Controller
 from receiver.enrichers.logs import Logs
+from receiver.enrichers.planevents import PlanEvents
 from receiver.enrichers.runbooks import Runbooks
 
 ALL: tuple[Enricher, ...] = (
     Logs(),
+    Controller(),
+    PlanEvents(),
     Runbooks(),
 )

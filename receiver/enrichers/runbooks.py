@@ -47,7 +47,7 @@ def runbook_link(alertname: str, annotations: Mapping[str, str], configured: Map
     table: Forklift ships its alerts without runbooks, and nobody publishes one.
     """
     for url in (configured.get(alertname, ""), annotations.get("runbook_url", ""), annotations.get("runbook", "")):
-        if _usable(url):
+        if usable(url):
             return Link("Runbook", url)
     return None
 
@@ -83,7 +83,8 @@ def must_gather_command(namespace: str, name: str, image: str = MUST_GATHER_IMAG
     )
 
 
-def _usable(url: str) -> bool:
+def usable(url: str) -> bool:
+    """Tell whether a link can be shown: http or https with a host, no blanks or odd characters, no credentials."""
     if not url or len(url) > URL_LIMIT or not url.isprintable() or any(sign in url for sign in " <>\"'|\\`"):
         return False
     try:

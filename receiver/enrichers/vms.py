@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import re2
 
 from receiver.enrichers.planstate import conditions
 from receiver.enrichers.reading import dig, mapping, moment, number, records, text, texts
-from receiver.model import VMCounts, VMFailure
+from receiver.model import FailureGroup, VMCounts, VMFailure
 
 State = Literal["failed", "succeeded", "canceled", "running", "waiting"]
 
@@ -18,6 +18,10 @@ State = Literal["failed", "succeeded", "canceled", "running", "waiting"]
 _PRIME = re2.compile(r"^\[prime-[0-9A-Za-z-]+\]\s*:\s*")
 # Reasons per VM that a message could ever show; a lying status may hold thousands.
 _REASONS = 10
+# Disks of a VM that are told one by one.
+_DISKS = 20
+# Names in a group of failures alike.
+_GROUP_NAMES = 50
 
 
 def run_vms(plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -109,6 +113,9 @@ def read_failure(vm: Mapping[str, Any]) -> VMFailure:
         duration_s=(at - started).total_seconds() if at and started and at >= started else None,
         progress=progress_of(step),
         guest=text(vm.get("operatingSystem"), 100),
+        tasks=tasks_of(step),
+        disks=disks_of(vm),
+        precopies=precopies_of(vm),
         power_before={"on": "On", "off": "Off"}.get(text(vm.get("restorePowerState")).lower(), ""),
     )
 
@@ -142,6 +149,55 @@ def progress_of(step: Mapping[str, Any] | None) -> str:
         return ""
     percent = min(100, int(done / total * 100))
     return f"{done:,.0f} of {total:,.0f} {unit}" + (f" ({percent} %)" if percent else "")
+
+
+def tasks_of(step: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the disks of the failed step, each with how far it came and whether it failed."""
+    said = []
+    for task in records(mapping(step).get("tasks"))[:_DISKS]:
+        unit = text(dig(task, "annotations", "unit"), 20) or text(dig(step, "annotations", "unit"), 20)
+        far = progress_of({**task, "annotations": {"unit": unit}})
+        rounds = text(dig(task, "annotations", "Precopy"), 20)
+        state = "failed" if mapping(task.get("error")) else text(task.get("phase"), 40).lower()
+        parts = [far, f"precopy {rounds}" if rounds else "", state]
+        said.append(f"{text(task.get('name'), 200) or 'unnamed'}: {', '.join(part for part in parts if part)}")
+    return tuple(said)
+
+
+def disks_of(vm: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the sizes of a VM's disks, as the first step that counts their megabytes knows them."""
+    for name in ("DiskTransfer", "DiskTransferV2v", "DiskAllocation"):
+        step = step_named(vm, name)
+        sizes = [number(dig(task, "progress", "total")) for task in records(mapping(step).get("tasks"))[:_DISKS]]
+        if found := tuple(_size(size) for size in sizes if size):
+            return found
+    return ()
+
+
+def precopies_of(vm: Mapping[str, Any]) -> str:
+    """Return how many precopies a warm migration has made, and when the last began."""
+    rounds = records(dig(vm, "warm", "precopies"))
+    if not rounds:
+        return ""
+    begun_at = moment(rounds[-1].get("start"))
+    failures = number(dig(vm, "warm", "failures"))
+    restarts = f", importer restarted {failures:,.0f} times" if failures else ""
+    last = f", the last {begun_at:%d %b %H:%M} UTC" if begun_at else ""
+    return f"{len(rounds):,} {'precopy' if len(rounds) == 1 else 'precopies'}{last}{restarts}"
+
+
+def groups_of(failures: Sequence[VMFailure]) -> tuple[FailureGroup, ...]:
+    """Put failures alike together: same step, same first reason; the largest group first."""
+    by: dict[tuple[str, str], list[str]] = {}
+    for failure in failures:
+        by.setdefault((failure.step, failure.reasons[0] if failure.reasons else ""), []).append(failure.name)
+    groups = [FailureGroup(step, why, tuple(names[:_GROUP_NAMES]), len(names)) for (step, why), names in by.items()]
+    return tuple(sorted(groups, key=lambda group: -group.count))[:_GROUP_NAMES]
+
+
+def _size(megabytes: float) -> str:
+    """Forklift's MB are 2^20 bytes."""
+    return f"{megabytes / 1024:,.0f} GiB" if megabytes >= 1024 else f"{megabytes:,.0f} MiB"
 
 
 def _failed_at(vm: Mapping[str, Any], step: Mapping[str, Any] | None) -> datetime | None:

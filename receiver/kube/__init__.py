@@ -46,7 +46,7 @@ class Cluster(Protocol):
         """Return the whole Plans of that name in all namespaces; the caller compares UIDs. One LIST."""
 
     async def get_plan(self, namespace: str, name: str) -> Obj | None:
-        """Return the whole Plan, or None if there is none."""
+        """Return the whole Plan, or None if there is none; never older than the watch knows it."""
 
     async def get(self, kind: str, namespace: str | None, name: str) -> Obj | None:
         """Return one object, or None if there is none. ``kind`` is one of ``kinds.KINDS``, else ValueError."""

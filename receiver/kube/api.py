@@ -118,9 +118,9 @@ class Api:
             raise from_status(self.cluster, 404, answer.body, needs, what)
         return answer.body
 
-    async def json(self, path: str) -> dict[str, Any]:
+    async def json(self, path: str, *, accept: str = JSON) -> dict[str, Any]:
         """Return a document outside the resource tree, such as /version."""
-        answer = await self._ask(_Call(path, {}, f"get {path}", path))
+        answer = await self._ask(_Call(path, {}, f"get {path}", path, accept))
         if answer.status == 404:
             raise from_status(self.cluster, 404, answer.body, f"get {path}", path)
         return self._parsed(answer.body, path)

@@ -14,16 +14,18 @@ from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex
 from receiver.kube.api import MAX_OBJECTS, Api, Limits
 from receiver.kube.connection import Connection, Source, kubeconfig, service_account
+from receiver.kube.discovery import Discovery, may_read
 from receiver.kube.kinds import KINDS, Kind, is_name, kind_of, slim, where
 from receiver.kube.watch import PlanWatch, WatchTimes
+from receiver.kube.whole import WholePlans
 
 PLAN = KINDS["Plan"]
 WHOLE_PLANS = 25  # a page: up to 0.9 MB each
 
 # A log is asked for with fewer and fewer lines until it fits: limitBytes keeps the *first* bytes of the tail, and the
 # error stands at its end.
-TAIL_TRIES = 4
-TAIL_DIVISOR = 4
+TAIL_SHARES = (1, 4, 32)
+"""Divisors of the lines asked for; after these only the last line: one line before it may be megabytes long."""
 
 
 class LiveCluster:
@@ -44,7 +46,9 @@ class LiveCluster:
         self._name = name
         self._connection = Connection(name, source, timeout=timeout, trust_env=limits.trust_env)
         self._api = Api(name, self._connection, limits)
+        self._discovery = Discovery(self._api)
         self._index = PlanIndex()
+        self._whole = WholePlans(self._index)
         self._watch = PlanWatch(self._api, self._index, times or WatchTimes(), jitter)
 
     @classmethod
@@ -68,7 +72,11 @@ class LiveCluster:
         return await self._collect(PLAN, None, query, bulk=False, wanted=name)
 
     async def get_plan(self, namespace: str, name: str) -> Obj | None:
-        return await self.get("Plan", namespace, name)
+        if (known := self._whole.find(namespace, name)) is not None:
+            return known
+        found = await self.get("Plan", namespace, name)
+        self._whole.keep(namespace, name, found)
+        return found
 
     async def get(self, kind: str, namespace: str | None, name: str) -> Obj | None:
         entry = kind_of(kind)
@@ -116,8 +124,8 @@ class LiveCluster:
             query["previous"] = "true"
         if since_seconds is not None:
             query["sinceSeconds"] = str(since_seconds)
-        lines, body = tail_lines, b""
-        for _ in range(TAIL_TRIES):
+        body = b""
+        for lines in dict.fromkeys((*(max(1, tail_lines // share) for share in TAIL_SHARES), 1)):
             body = await self._api.text(
                 f"{KINDS['Pod'].path(namespace, pod)}/log",
                 {**query, "tailLines": str(lines)},
@@ -125,10 +133,22 @@ class LiveCluster:
                 what=f"log of {namespace}/{pod}" + (f" ({container})" if container else ""),
                 limit_bytes=limit_bytes,
             )
-            if len(body) < limit_bytes or lines <= 1:
+            if len(body) < limit_bytes:
                 break
-            lines = max(1, lines // TAIL_DIVISOR)
         return body.decode("utf-8", errors="replace")
+
+    async def kinds_named(self, kind: str) -> tuple[Kind, ...]:
+        """Return every served kind of that name; see `receiver.kube.discovery`."""
+        return await self._discovery.named(kind)
+
+    async def read(self, kind: Kind, namespace: str | None, name: str) -> Obj | None:
+        """Return one object of a discovered kind with its managedFields, or None. Never a Secret."""
+        if not may_read(kind):
+            raise ClusterError("forbidden", f"cluster {self._name}: {kind.resource} are never read")
+        if not is_name(name) or (kind.namespaced and not is_name(namespace)):
+            return None
+        found = await self._api.object(kind, namespace, name)
+        return None if found is None else slim(found, kind, managed_fields=True)
 
     def plans(self) -> PlanIndex:
         return self._index

@@ -65,10 +65,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             *_table(
                 "", "v1", True,
                 Pod="pods", Event="events", PersistentVolumeClaim="persistentvolumeclaims", Service="services",
-                ResourceQuota="resourcequotas", LimitRange="limitranges",
+                ResourceQuota="resourcequotas", LimitRange="limitranges", ConfigMap="configmaps",
             ),
             *_table("", "v1", False, Namespace="namespaces", Node="nodes", PersistentVolume="persistentvolumes"),
-            *_table("apps", "v1", True, Deployment="deployments"),
+            *_table(
+                "apps", "v1", True,
+                Deployment="deployments", DaemonSet="daemonsets", StatefulSet="statefulsets", ReplicaSet="replicasets",
+            ),
             *_table("batch", "v1", True, Job="jobs"),
             *_table("storage.k8s.io", "v1", True, CSIStorageCapacity="csistoragecapacities"),
             *_table("storage.k8s.io", "v1", False, StorageClass="storageclasses", CSIDriver="csidrivers"),
@@ -126,12 +129,12 @@ def where(kind: Kind, namespace: str | None) -> str:
     return " in all namespaces" if namespace is None else f" in namespace {namespace}"
 
 
-def slim(obj: dict[str, Any], kind: Kind) -> dict[str, Any]:
+def slim(obj: dict[str, Any], kind: Kind, *, managed_fields: bool = False) -> dict[str, Any]:
     """Return the object without what nobody needs, and with the kind that lists leave out of their items."""
     slimmed = {**obj, "apiVersion": obj.get("apiVersion") or kind.api_version, "kind": obj.get("kind") or kind.kind}
     metadata = obj.get("metadata")
     if isinstance(metadata, dict):
-        metadata = {key: value for key, value in metadata.items() if key != "managedFields"}
+        metadata = {key: value for key, value in metadata.items() if managed_fields or key != "managedFields"}
         if isinstance(annotations := metadata.get("annotations"), dict):
             metadata["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
         slimmed["metadata"] = metadata

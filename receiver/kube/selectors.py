@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 _SET = re.compile(r"(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
@@ -26,6 +26,19 @@ def label_test(selector: str) -> Test:
         return all(one(labels if isinstance(labels, dict) else {}) for one in tests)
 
     return test
+
+
+def widened(selector: str, keys: Set[str]) -> str:
+    """Return a selector that finds at least the same objects, whatever value those keys have.
+
+    ``plan=a,vmID in (x,y)`` for the keys plan and vmID is ``plan,vmID``.
+    """
+    parts: dict[str, None] = {}
+    for part in filter(None, (part.strip() for part in _COMMA.split(selector))):
+        found = _SET.fullmatch(part) or _EQUALS.fullmatch(part)
+        loose = found is not None and found["key"] in keys and found["op"] not in ("!=", "notin")
+        parts[found["key"] if found is not None and loose else part] = None
+    return ",".join(parts)
 
 
 def _label_requirement(text: str) -> Callable[[Mapping[str, Any]], bool]:

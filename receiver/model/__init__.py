@@ -4,14 +4,26 @@ Times are aware `datetime`s in UTC. Mappings inside are never written to after c
 """
 
 from receiver.model.alerts import Alert, AlertStatus
-from receiver.model.evidence import Cause, Evidence, Impact, Link, LogExcerpt, Missing, VMFailure
+from receiver.model.evidence import (
+    Cause,
+    Evidence,
+    FailureGroup,
+    Impact,
+    Link,
+    LogExcerpt,
+    Missing,
+    ObjectEvent,
+    ObjectState,
+    VMFailure,
+)
 from receiver.model.plans import Identity, PlanPhase, PlanState, VMCounts
 from receiver.model.states import AUDIBLE, AttemptOutcome, Change, DeliveryState, Outcome, StoryState
 from receiver.model.stories import Story, StoryAlert, TimelineEntry, Told
-from receiver.model.telling import Entry, Keys, Reason, Receipt, Wanted
+from receiver.model.telling import QUIET_WITHIN_S, Entry, Keys, Reason, Receipt, Wanted
 
 __all__ = [
     "AUDIBLE",
+    "QUIET_WITHIN_S",
     "Alert",
     "AlertStatus",
     "AttemptOutcome",
@@ -20,12 +32,15 @@ __all__ = [
     "DeliveryState",
     "Entry",
     "Evidence",
+    "FailureGroup",
     "Identity",
     "Impact",
     "Keys",
     "Link",
     "LogExcerpt",
     "Missing",
+    "ObjectEvent",
+    "ObjectState",
     "Outcome",
     "PlanPhase",
     "PlanState",

@@ -51,6 +51,17 @@ class VMFailure:
     """on, off, or empty."""
     off_since: datetime | None = None
     target_exists: bool | None = None
+    down_run: int = 0
+    """Number of the earlier run that switched the source off; 0: this run, or none. `power_before` is then what it was
+    before that run, and `off_since` when that run switched it off."""
+    doubt: str = ""
+    """Why nobody can tell whether an earlier run left it off; empty: no such doubt."""
+    tasks: tuple[str, ...] = ()
+    """The failed step's disks and how far each came, such as "disk-0: 51,200 of 563,200 MB (9 %)"."""
+    disks: tuple[str, ...] = ()
+    """Sizes of its disks as the transfer counts them, such as "80 GB"."""
+    precopies: str = ""
+    """Of a warm migration, such as "28 precopies, the last 16 Sep 21:00 UTC"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,21 @@ class LogExcerpt:
     """1-based number of the first line within what was read; 0 where unknown."""
     previous: bool = False
     read_lines: int = 0
+    alike: int = 1
+    """How many of the logs that were read say the same."""
+    kept: str = ""
+    """The redacted end of the log, packed (see `receiver.enrichers.keeping`): a re-run deletes the pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failures alike: the same step, the same first reason."""
+
+    step: str
+    reason: str
+    vms: tuple[str, ...]
+    """Names of the first of them."""
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +113,33 @@ class Link:
 
     text: str
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectState:
+    """An object that an alert names, as it is now, redacted."""
+
+    kind: str
+    namespace: str
+    name: str
+    state: str = ""
+    """In a few words, such as "CrashLoopBackOff, 14 restarts"."""
+    bad: tuple[str, ...] = ()
+    """Conditions that are not as they should be, such as "Ready=False since 07:55 UTC: KubeletNotReady: …"."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """A Kubernetes event; equal ones are one, with their number."""
+
+    reason: str
+    message: str
+    kind: str
+    name: str
+    count: int = 1
+    last: datetime | None = None
+    warning: bool = False
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +174,15 @@ class Evidence:
     read_at: datetime | None = None
     complete: bool = False
     """Every enricher has answered or given up for good."""
+    groups: tuple[FailureGroup, ...] = ()
+    """The failures, alike ones together, the largest group first."""
+    standing: tuple[VMFailure, ...] = ()
+    """VMs that this run has not failed, but that an earlier run left off: they are down, too."""
+    objects: tuple[ObjectState, ...] = ()
+    """Objects other than Plans that the alert is about, the one that it names first."""
+    events: tuple[ObjectEvent, ...] = ()
+    """What Kubernetes reported about them, warnings first, then the newest."""
+    findings: tuple[str, ...] = ()
+    """What was concluded from them, a sentence each, the most telling one first."""
+    steps: tuple[Link, ...] = ()
+    """What to do now where the alert is not of a Plan, safe first: `text` says what, `url` is a command or empty."""

@@ -75,6 +75,8 @@ class Story:
     """Id of the older story of the same subject that this one follows."""
     continued_in: str = ""
     test: bool = False
+    more_evidence_at: datetime | None = None
+    """When evidence is asked for again; None: it is not."""
 
     @property
     def open(self) -> bool:

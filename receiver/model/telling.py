@@ -10,6 +10,9 @@ from typing import Any
 from receiver.model.states import Change
 from receiver.model.stories import Story
 
+QUIET_WITHIN_S = 120.0
+"""A pager gets its one quiet update only so soon after people were told."""
+
 Receipt = Mapping[str, Any]
 """What a destination gave back and what we sent it: ids, links, hashes. JSON-able, free of secrets."""
 
@@ -24,7 +27,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Lasting keys under which destinations know a story; made once, when the delivery is made."""
+    """Lasting keys under which destinations know a story; made once, when the delivery is made.
+
+    A story that reopens the ticket of the one before takes over that one's keys, which the ticket has.
+    """
 
     dedup_key: str
     """PagerDuty: at most 255 characters."""
@@ -32,6 +38,8 @@ class Keys:
     """Ticket label: `mtvr-` and a hash, no blanks."""
     client_id: str
     """UUID that every create of this delivery carries."""
+    follows: str = ""
+    """Address (or name) of the ticket of an older story of the same subject, closed too long ago to be reopened."""
 
 
 @dataclass(frozen=True, slots=True)

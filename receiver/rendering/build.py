@@ -8,10 +8,12 @@ from typing import Any
 
 from receiver.limits import truncate
 from receiver.model import Change, DeliveryState, Entry, Outcome, PlanPhase, StoryState, Told, Wanted
+from receiver.model.naming import named_by
 from receiver.rendering import words
 from receiver.rendering.context import Context, Pair, Teller
 from receiver.rendering.known import evidence_parts, failure_parts
 from receiver.rendering.markup import clean
+from receiver.rendering.things import things_parts
 from receiver.rendering.view import (
     MAX_NAME,
     TICKETS,
@@ -30,6 +32,7 @@ _MAX_LABELS = 8
 _SHY = (
     *("headline", "description", "labels", "facts", "details", "impact_text", "down", "down_names", "step", "vms"),
     *("reasons", "cause", "cause_id", "cause_short", "certainty", "owner", "do_now", "commands", "logs", "unknown"),
+    *("findings", "objects", "events"),
     *("hidden", "note", "why", "told", "not_told", "because", "text", "earlier"),
 )
 _PLAIN_LABELS = frozenset(
@@ -59,6 +62,7 @@ def build(wanted: Wanted, kind: str, content: str, entry: Entry | None = None) -
         _subject(view)
         | failure_parts(view)
         | evidence_parts(view)
+        | things_parts(view)
         | _ending(view)
         | _delivery(view)
         | _entry(view, entry)
@@ -102,6 +106,9 @@ def _other_alert(view: View, alert_name: str) -> dict[str, Any]:
     summary = view.text(notes.get("summary", ""), 200)
     description = view.text(notes.get("description", "") or notes.get("message", ""), 600)
     headline = summary or truncate(description, 140) or view.text(view.wanted.story.title or alert_name, 140)
+    named = named_by(view.alert.labels, exporters=False) if view.alert else ()
+    if named and named[0].name not in headline:
+        headline = truncate(f"{headline.rstrip('.')}: {view.text(named[0].name, MAX_NAME)}", 200)
     labels = [
         Pair(view.text(name, 60), view.text(value, 80))
         for name, value in sorted(view.alert.labels.items() if view.alert else ())
@@ -109,7 +116,7 @@ def _other_alert(view: View, alert_name: str) -> dict[str, Any]:
     ]
     return {
         "headline": headline,
-        "description": "" if description == headline else description,
+        "description": "" if description and headline.startswith(description) else description,
         "labels": tuple(labels[:_MAX_LABELS]),
     }
 

@@ -61,6 +61,15 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """An item of `objects`."""
+
+    name: str = _v("", 'kind and name, such as "Pod payments/web-1"')
+    state: str = _v("", "its state in a few words")
+    bad: tuple[str, ...] = _v((), "its conditions that are not as they should be")
+
+
+@dataclass(frozen=True, slots=True)
 class Teller:
     """An item of `told`."""
 
@@ -82,6 +91,9 @@ class Context:
     headline: str = _v("", "other alerts: the alert's summary, else its description, else its name")
     description: str = _v("", "other alerts: description, if it is not the headline")
     labels: tuple[Pair, ...] = _v((), "other alerts: labels that say more than name, severity and place")
+    findings: tuple[str, ...] = _v((), "other alerts: what was found out, the most telling first; print with `| codes`")
+    objects: tuple[Thing, ...] = _v((), "other alerts: the objects that it is about, as they are now")
+    events: tuple[str, ...] = _v((), "Kubernetes events of what failed, a line each, warnings first")
     namespace: str = _v("", "where it matters: target namespace, else owner namespace, else the plan's own")
     plan_namespace: str = _v("", "namespace of the Plan object")
     cluster: str = _v("", "cluster the alert came from")
@@ -147,6 +159,7 @@ PARTS: Mapping[str, type[Any]] = {
     "do_now": Do,
     "commands": Command,
     "labels": Pair,
+    "objects": Thing,
     "told": Teller,
 }
 """Variables whose items have attributes."""

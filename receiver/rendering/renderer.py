@@ -133,7 +133,8 @@ def _links(wanted: Wanted, context: Context) -> tuple[Link, ...]:
     newest = sorted(story.alerts, key=lambda one: (one.role == "failure", one.alert.firing, one.seq))
     if newest:
         alert = newest[-1].alert
-        found += [Link("Runbook", alert.annotations.get("runbook_url", ""))]
+        if not any(link.text == "Runbook" for link in found):  # an override has said which one it is
+            found += [Link("Runbook", alert.annotations.get("runbook_url", ""))]
         if not context.is_plan and context.content == "full":
             found += [Link("Alert source", alert.generator_url)]
     once = {link.url: link for link in reversed(found) if len(link.url) <= MAX_URL and safe_url(link.url)}

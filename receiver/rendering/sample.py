@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from receiver.rendering.context import VM, Command, Context, Do, Log, Pair, Teller
+from receiver.rendering.context import VM, Command, Context, Do, Log, Pair, Teller, Thing
 
 
 def samples() -> tuple[Context, ...]:
@@ -17,6 +17,9 @@ def samples() -> tuple[Context, ...]:
         headline="Node worker-3 runs no virtual machines",
         description="virt-handler has not reported.",
         labels=(Pair("node", "worker-3"),),
+        findings=("12 VMs run on it.",),
+        objects=(Thing("Node worker-3", "not Ready", ("Ready=False: KubeletNotReady",)),),
+        events=("08:12 UTC NodeNotReady: Node worker-3 status is now: NodeNotReady",),
         namespace="payments-prod",
         plan_namespace="mig-payments",
         cluster="ocp-prod-2",

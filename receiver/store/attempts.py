@@ -1,18 +1,22 @@
-"""Attempts: each try is on disk before its first byte leaves, so a lost answer is known to be lost."""
+"""Attempts: each try is on disk before its first byte leaves, so a lost answer is known to be lost.
+
+What many tries need at the same time is one set operation (`begin_all`, `finish_all`): a storm costs few statements.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import BindParameter, Integer, bindparam, case, cast, insert, null, or_, select, update
+from sqlalchemy import Float as Real
 
-from receiver.model import AttemptOutcome
+from receiver.model import AttemptOutcome, DeliveryState, Receipt
 from receiver.store.codec import dump_json
-from receiver.store.deliveries import DeliveryRow
+from receiver.store.deliveries import AUDIBLE_CHANGE, QUIET_CHANGE, DeliveryRow
 from receiver.store.engine import NOW, Conn
-from receiver.store.schema import attempts, deliveries, entries
+from receiver.store.schema import attempts, deliveries, destinations, entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,60 +32,216 @@ class Attempt:
     error: str
 
 
-async def begin(conn: Conn, row: DeliveryRow, part: str, op: str) -> int | None:
-    """Record that a try begins and return its number; None when the claim is no longer ours.
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A try that is about to begin."""
+
+    row: DeliveryRow
+    part: str
+    op: str
+    probe: bool = False
+    """Begin although the destination is parked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A try on disk."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """The destination was parked or held back since the delivery was claimed: nothing was begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step that was carried out."""
+
+    row: DeliveryRow
+    """As it was when the step was planned."""
+    part: str = ""
+    """Empty: all was shown already, nothing was sent."""
+    receipt: Receipt = field(default_factory=dict)
+    told: bool = False
+    """People were noticeably told."""
+    attempt: int | None = None
+    """None: it was found, not sent."""
+    revision: int | None = None
+    """The story's revision, if with this step everything of it is shown: the claim is given back."""
+    confirm_in_s: float | None = None
+    """With `revision`: send once more after so many seconds."""
+    confirm_at: float | None = None
+    """With `revision` and without `confirm_in_s`: the time that is planned already."""
+
+
+_IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
+_FENCES = select(deliveries.c.id, deliveries.c.fence).where(deliveries.c.id.in_(_IDS)).with_for_update()
+_RESTING = select(destinations.c.identity, (destinations.c.hold_until > NOW).label("held")).where(
+    destinations.c.identity.in_(_IDS), or_(destinations.c.hold_until > NOW, destinations.c.parked.is_(True))
+)
+_BEGIN = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("b_id"))
+    .values(
+        unknown_part=bindparam("b_part"),
+        unknown_at=case((bindparam("b_fresh"), NOW), else_=deliveries.c.unknown_at),
+        started=or_(deliveries.c.started, bindparam("b_root")),
+    )
+)
+_INSERT = insert(attempts).values(started=NOW).returning(attempts.c.id, sort_by_parameter_order=True)
+_END = (
+    update(attempts)
+    .where(attempts.c.id == bindparam("b_attempt"))
+    .values(
+        ended=NOW,
+        outcome=bindparam("b_outcome"),
+        status=bindparam("b_status", type_=Integer),
+        error=bindparam("b_error"),
+    )
+)
+_KEPT = {
+    "root": case((bindparam("b_has_root"), bindparam("b_root")), else_=deliveries.c.root),
+    "unknown_part": case((bindparam("b_settled"), null()), else_=deliveries.c.unknown_part),
+    "unknown_at": case((bindparam("b_settled"), null()), else_=deliveries.c.unknown_at),
+    "told_at": case((bindparam("b_told"), NOW), else_=deliveries.c.told_at),
+}
+_KEEP = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(**_KEPT)
+_LAGS = deliveries.c.desired > bindparam("b_revision")
+_CONFIRM = case(
+    (bindparam("b_confirm_in", type_=Real).is_not(None), NOW + bindparam("b_confirm_in", type_=Real)),
+    else_=cast(bindparam("b_confirm_at", type_=Real), Real),
+)
+_SETTLE = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("b_id"))
+    .values(
+        **{**_KEPT, "unknown_part": null(), "unknown_at": null()},
+        delivered=bindparam("b_revision"),
+        state=case((_LAGS, DeliveryState.PENDING.value), else_=DeliveryState.DELIVERED.value),
+        due=case((_LAGS, NOW), else_=_CONFIRM),
+        confirm_at=_CONFIRM,
+        waiting_since=case((_LAGS, NOW), else_=null()),
+        priority=case(
+            (~_LAGS, deliveries.c.priority),
+            (deliveries.c.audible > bindparam("b_revision"), AUDIBLE_CHANGE),
+            else_=QUIET_CHANGE,
+        ),
+        tries=0,
+        error="",
+        plain=False,
+        owner=None,
+        claimed_until=None,
+    )
+)
+_ENTRY_DONE = (
+    update(entries)
+    .where(entries.c.delivery == bindparam("b_id"), entries.c.key == bindparam("b_part"))
+    .values(state="delivered", receipt=bindparam("b_receipt"))
+)
+_LEFTOVERS = (
+    update(entries)
+    .where(
+        entries.c.delivery == bindparam("b_id"),
+        entries.c.state == "pending",
+        entries.c.revision <= bindparam("b_revision"),
+    )
+    .values(state="skipped")
+)
+
+
+async def begin_all(conn: Conn, tries: Sequence[Try]) -> list[Begun | Resting | None]:
+    """Record that tries begin; None where the claim is no longer ours.
 
     An entry of unknown outcome stays marked while the root is brought up to date before it: it is still to be looked
     for, and an update of the root needs no mark, since it may be repeated.
     """
-    values: dict[str, Any] = {"fence": row.fence}
-    if row.unknown_part in (None, part):
-        values |= {"unknown_part": part, "unknown_at": NOW}
-    if part == "root":
-        values["started"] = True
-    result = await conn.execute(
-        update(deliveries).where(deliveries.c.id == row.id, deliveries.c.fence == row.fence).values(**values)
-    )
-    if result.rowcount != 1:
-        return None
-    inserted = await conn.execute(
-        insert(attempts)
-        .values(delivery=row.id, part=part, op=op, fence=row.fence, started=NOW)
-        .returning(attempts.c.id)
-    )
-    return int(inserted.scalar_one())
+    resting = {
+        row.identity: bool(row.held)
+        for row in await conn.execute(_RESTING, {"ids": sorted({one.row.destination for one in tries})})
+    }
+    ours = await _still_ours(conn, [one.row for one in tries])
+    rests = [one.row.destination in resting and (resting[one.row.destination] or not one.probe) for one in tries]
+    good = [one for one, own, rest in zip(tries, ours, rests, strict=True) if own and not rest]
+    numbers: list[int] = []
+    if good:
+        await conn.execute(_BEGIN, [_begin_values(one) for one in good])
+        rows = [{"delivery": one.row.id, "part": one.part, "op": one.op, "fence": one.row.fence} for one in good]
+        numbers = list((await conn.execute(_INSERT, rows)).scalars())
+    begun = {one.row.id: number for one, number in zip(good, numbers, strict=True)}
+    found: list[Begun | Resting | None] = []
+    for one, own, rest in zip(tries, ours, rests, strict=True):
+        found.append(None if not own else Resting() if rest else Begun(begun[one.row.id]))
+    return found
+
+
+def _begin_values(one: Try) -> dict[str, Any]:
+    fresh = one.row.unknown_part in (None, one.part)
+    return {
+        "b_id": one.row.id,
+        "b_part": one.part if fresh else one.row.unknown_part,
+        "b_fresh": fresh,
+        "b_root": one.part == "root",
+    }
 
 
 async def end(conn: Conn, attempt: int, outcome: AttemptOutcome, *, status: int | None = None, error: str = "") -> None:
     """Record how a try ended, whoever holds the claim by now: the ledger tells what happened."""
-    await conn.execute(
-        update(attempts)
-        .where(attempts.c.id == attempt)
-        .values(ended=NOW, outcome=outcome.value, status=status, error=error[:2000])
-    )
+    await conn.execute(_END, _end_values(attempt, outcome, status, error))
 
 
-async def store_receipt(
-    conn: Conn, row: DeliveryRow, part: str, receipt: Mapping[str, Any], values: Mapping[str, Any]
-) -> bool:
-    """Keep a part's receipt if the claim is still ours."""
-    kept: dict[str, Any] = {"root": dump_json(receipt)} if part == "root" else {}
-    if row.unknown_part in (None, part):
-        kept |= {"unknown_part": None, "unknown_at": None}
-    result = await conn.execute(
-        update(deliveries)
-        .where(deliveries.c.id == row.id, deliveries.c.fence == row.fence)
-        .values(fence=row.fence, **kept, **values)
-    )
-    if result.rowcount != 1:
-        return False
-    if part != "root":
-        await conn.execute(
-            update(entries)
-            .where(entries.c.delivery == row.id, entries.c.key == part)
-            .values(state="delivered", receipt=dump_json(receipt))
-        )
-    return True
+def _end_values(attempt: int, outcome: AttemptOutcome, status: int | None, error: str) -> dict[str, Any]:
+    return {"b_attempt": attempt, "b_outcome": outcome.value, "b_status": status, "b_error": error[:2000]}
+
+
+async def finish_all(conn: Conn, done: Sequence[Done]) -> list[bool]:
+    """Record steps that were carried out, each True if the claim was still ours: else only the ledger knows of it.
+
+    Where a newer revision has come since the story was read, the delivery lags again.
+    """
+    sent = [_end_values(one.attempt, AttemptOutcome.OK, None, "") for one in done if one.attempt is not None]
+    if sent:
+        await conn.execute(_END, sent)
+    ours = await _still_ours(conn, [one.row for one in done])
+    good = [one for one, own in zip(done, ours, strict=True) if own]
+    for settles, statement in ((False, _KEEP), (True, _SETTLE)):
+        values = [_done_values(one) for one in good if (one.revision is not None) is settles]
+        if values:
+            await conn.execute(statement, values)
+    noted = [
+        {"b_id": one.row.id, "b_part": one.part, "b_receipt": dump_json(one.receipt)}
+        for one in good
+        if one.part not in ("root", "")
+    ]
+    if noted:
+        await conn.execute(_ENTRY_DONE, noted)
+    await skip_leftovers(conn, [(one.row.id, one.revision) for one in good if one.revision is not None])
+    return ours
+
+
+def _done_values(one: Done) -> dict[str, Any]:
+    is_root = one.part == "root"
+    values: dict[str, Any] = {
+        "b_id": one.row.id,
+        "b_has_root": is_root,
+        "b_root": dump_json(one.receipt) if is_root else None,
+        "b_told": one.told,
+    }
+    if one.revision is None:
+        return {**values, "b_settled": one.row.unknown_part in (None, one.part)}
+    return {
+        **values,
+        "b_revision": one.revision,
+        "b_confirm_in": one.confirm_in_s,
+        "b_confirm_at": one.confirm_at,
+    }
+
+
+async def _still_ours(conn: Conn, rows: Sequence[DeliveryRow]) -> list[bool]:
+    found = await conn.execute(_FENCES, {"ids": [row.id for row in rows]})
+    fences = {row.id: row.fence for row in found}
+    return [fences.get(row.id) == row.fence for row in rows]
 
 
 async def skip_entry(conn: Conn, row: DeliveryRow, key: str) -> None:
@@ -91,13 +251,10 @@ async def skip_entry(conn: Conn, row: DeliveryRow, key: str) -> None:
     )
 
 
-async def skip_leftovers(conn: Conn, row: DeliveryRow, revision: int) -> None:
-    """Entries up to `revision` that a destination has no use for (its root said it all) are not sent later either."""
-    await conn.execute(
-        update(entries)
-        .where(entries.c.delivery == row.id, entries.c.state == "pending", entries.c.revision <= revision)
-        .values(state="skipped")
-    )
+async def skip_leftovers(conn: Conn, shown: Sequence[tuple[str, int]]) -> None:
+    """Entries up to a delivery's shown revision that its destination has no use for are not sent later either."""
+    if shown:
+        await conn.execute(_LEFTOVERS, [{"b_id": delivery, "b_revision": revision} for delivery, revision in shown])
 
 
 async def of_delivery(conn: Conn, delivery: str) -> tuple[Attempt, ...]:

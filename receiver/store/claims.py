@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, true, update
+from sqlalchemy import Integer, and_, bindparam, func, or_, select, true, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from receiver.model import StoryState
 from receiver.store.deliveries import COLUMNS, DeliveryRow, to_row
@@ -24,27 +25,58 @@ def _claimable() -> Any:
     )
 
 
-async def busy_destinations(conn: Conn) -> tuple[str, ...]:
-    """Return the destinations that have something to do now and are neither parked nor held back."""
-    rows = await conn.execute(
-        select(deliveries.c.destination)
-        .outerjoin(destinations, destinations.c.identity == deliveries.c.destination)
-        .where(
-            _claimable(),
-            or_(destinations.c.identity.is_(None), destinations.c.parked.is_(False)),
-            or_(destinations.c.hold_until.is_(None), destinations.c.hold_until <= NOW),
-        )
-        .distinct()
+_BUSY = (
+    select(deliveries.c.destination, func.min(deliveries.c.priority).label("priority"))
+    .outerjoin(destinations, destinations.c.identity == deliveries.c.destination)
+    .where(
+        _claimable(),
+        or_(destinations.c.identity.is_(None), destinations.c.parked.is_(False)),
+        or_(destinations.c.hold_until.is_(None), destinations.c.hold_until <= NOW),
     )
-    return tuple(row.destination for row in rows)
+    .group_by(deliveries.c.destination)
+)
+_NEXT_DUE = select(func.min(deliveries.c.due) - NOW).where(deliveries.c.due > NOW)
+
+
+async def busy_destinations(conn: Conn) -> dict[str, int]:
+    """Return the destinations that have something to do now and are neither parked nor held back.
+
+    Each with the most urgent priority that waits there.
+    """
+    return {row.destination: row.priority for row in await conn.execute(_BUSY)}
 
 
 async def next_due(conn: Conn) -> float | None:
     """Return in how many seconds the next unclaimed delivery is due, or None."""
-    value = (
-        await conn.execute(select(func.min(deliveries.c.due) - NOW).where(deliveries.c.due > NOW))
-    ).scalar_one_or_none()
+    value = (await conn.execute(_NEXT_DUE)).scalar_one_or_none()
     return None if value is None else float(value)
+
+
+def _claim(*, probe: bool) -> ReturningUpdate[Any]:
+    still_wanted = or_(
+        deliveries.c.started.is_(True),
+        deliveries.c.story.in_(select(stories.c.id).where(stories.c.state != StoryState.RESOLVED.value)),
+    )
+    chosen = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.destination == bindparam("b_destination"),
+            _claimable(),
+            deliveries.c.id.not_in(bindparam("b_in_hand", expanding=True)),
+        )
+        .where(still_wanted if probe else true())
+        .order_by(deliveries.c.priority, deliveries.c.waiting_since, deliveries.c.id)
+        .limit(bindparam("b_limit", type_=Integer))
+    )
+    return (
+        update(deliveries)
+        .where(deliveries.c.id.in_(chosen))
+        .values(owner=bindparam("b_owner"), claimed_until=NOW + LEASE_S, fence=deliveries.c.fence + 1)
+        .returning(*COLUMNS)
+    )
+
+
+_CLAIM, _CLAIM_FOR_PROBE = _claim(probe=False), _claim(probe=True)
 
 
 async def claim(
@@ -61,23 +93,8 @@ async def claim(
     `in_hand` are those that this process still works on, whatever became of their lease. With `probe` only what a
     parked destination would be sent once it is free again: nothing for a closed story that it never showed.
     """
-    still_wanted = or_(
-        deliveries.c.started.is_(True),
-        deliveries.c.story.in_(select(stories.c.id).where(stories.c.state != StoryState.RESOLVED.value)),
-    )
-    chosen = (
-        select(deliveries.c.id)
-        .where(deliveries.c.destination == destination, _claimable(), deliveries.c.id.not_in(in_hand))
-        .where(still_wanted if probe else true())
-        .order_by(deliveries.c.priority, deliveries.c.waiting_since, deliveries.c.id)
-        .limit(limit)
-    )
-    rows = await conn.execute(
-        update(deliveries)
-        .where(deliveries.c.id.in_(chosen))
-        .values(owner=owner, claimed_until=NOW + LEASE_S, fence=deliveries.c.fence + 1)
-        .returning(*COLUMNS)
-    )
+    values = {"b_owner": owner, "b_destination": destination, "b_limit": limit, "b_in_hand": list(in_hand)}
+    rows = await conn.execute(_CLAIM_FOR_PROBE if probe else _CLAIM, values)
     return sorted((to_row(row) for row in rows), key=lambda row: (row.priority, row.waiting_since or 0.0, row.id))
 
 

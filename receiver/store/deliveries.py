@@ -1,15 +1,16 @@
-"""Deliveries: what each destination should show, what it shows, and the claims that keep two workers apart."""
+"""Deliveries: what each destination should show, what it shows, and what is left to tell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, case, exists, insert, or_, select, update
+from sqlalchemy import text as sql
 
-from receiver.model import Change, DeliveryState, Entry, Keys, Reason
-from receiver.store.codec import KEYS, REASONS, dump, dump_json, load, moment
+from receiver.model import Change, DeliveryState, Keys, Reason
+from receiver.store.codec import KEYS, REASONS, dump, dump_json, load
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import deliveries, delivery_alerts, entries
 
@@ -32,6 +33,9 @@ class NewDelivery:
     wait_s: float
     """How long the first message waits for evidence."""
     fallback_for: str = ""
+    firing: bool = True
+    root: str | None = None
+    """Receipt of a root that is there already: the ticket of an older story, to be reopened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,43 +100,64 @@ async def one(conn: Conn, delivery: str) -> DeliveryRow | None:
     return to_row(row) if row else None
 
 
+_ADD = insert(deliveries)
+# As text, since SQLAlchemy writes this for one database at a time only; it is SQLite's and PostgreSQL's alike.
+_JOIN = sql(
+    "INSERT INTO delivery_alerts (delivery, fingerprint) VALUES (:delivery, :fingerprint) ON CONFLICT DO NOTHING"
+)
+_JOINED = select(delivery_alerts).where(delivery_alerts.c.delivery.in_(bindparam("ids", expanding=True)))
+
+
 async def add(conn: Conn, story: str, new: NewDelivery, revision: int, now: float) -> None:
     """Add a delivery that has everything to tell."""
-    await conn.execute(
-        insert(deliveries).values(
-            id=new.id,
-            story=story,
-            receiver=new.receiver,
-            kind=new.kind,
-            destination=new.destination,
-            label=new.label,
-            keys=dump(KEYS, new.keys),
-            reasons=dump(REASONS, new.reasons),
-            intervals=dump_json(new.intervals),
-            state=DeliveryState.PENDING.value,
-            firing=True,
-            desired=revision,
-            audible=revision,
-            due=now + new.wait_s,
-            priority=NEW_ROOT,
-            waiting_since=now,
-            fallback_for=new.fallback_for,
-            created=now,
-        )
-    )
+    await add_all(conn, story, [new], revision, now)
 
 
-async def join(conn: Conn, delivery: str, fingerprint: str) -> None:
-    """Note that an alert is routed to this delivery."""
-    where = and_(delivery_alerts.c.delivery == delivery, delivery_alerts.c.fingerprint == fingerprint)
-    if (await conn.execute(select(delivery_alerts.c.delivery).where(where))).first() is None:
-        await conn.execute(insert(delivery_alerts).values(delivery=delivery, fingerprint=fingerprint))
+async def add_all(conn: Conn, story: str, news: Sequence[NewDelivery], revision: int, now: float) -> None:
+    """Add deliveries that have everything to tell."""
+    if not news:
+        return
+    same = {
+        "story": story,
+        "state": DeliveryState.PENDING.value,
+        "desired": revision,
+        "audible": revision,
+        "priority": NEW_ROOT,
+        "waiting_since": now,
+        "created": now,
+    }
+    rows = [
+        {
+            **same,
+            "id": new.id,
+            "receiver": new.receiver,
+            "kind": new.kind,
+            "destination": new.destination,
+            "label": new.label,
+            "keys": dump(KEYS, new.keys),
+            "reasons": dump(REASONS, new.reasons),
+            "intervals": dump_json(new.intervals),
+            "firing": new.firing,
+            "root": new.root,
+            "started": new.root is not None,
+            "due": now + new.wait_s,
+            "fallback_for": new.fallback_for,
+        }
+        for new in news
+    ]
+    await conn.execute(_ADD, rows)
+
+
+async def join(conn: Conn, pairs: Iterable[tuple[str, str]]) -> None:
+    """Note which alerts are routed to which deliveries: pairs of a delivery's id and a fingerprint."""
+    if rows := [{"delivery": delivery, "fingerprint": fingerprint} for delivery, fingerprint in pairs]:
+        await conn.execute(_JOIN, rows)
 
 
 async def joined(conn: Conn, ids: Sequence[str]) -> dict[str, set[str]]:
     """Return the fingerprints routed to each delivery."""
     found: dict[str, set[str]] = {one: set() for one in ids}
-    rows = await conn.execute(select(delivery_alerts).where(delivery_alerts.c.delivery.in_(ids)))
+    rows = await conn.execute(_JOINED, {"ids": list(ids)})
     for row in rows:
         found[row.delivery].add(row.fingerprint)
     return found
@@ -172,9 +197,8 @@ async def bump(
     where = [deliveries.c.story == story]
     if ids is not None:
         where.append(deliveries.c.id.in_(ids))
-    await conn.execute(update(deliveries).where(*where).values(desired=revision))
-    if audible:
-        await conn.execute(update(deliveries).where(*where).values(audible=revision))
+    wanted = {"desired": revision, "audible": revision} if audible else {"desired": revision}
+    await conn.execute(update(deliveries).where(*where).values(**wanted))
     priority = AUDIBLE_CHANGE if audible else QUIET_CHANGE
     # A delivered one that has a time only waits to confirm what it shows.
     waits = and_(deliveries.c.due.is_not(None), deliveries.c.state != DeliveryState.DELIVERED.value)
@@ -208,47 +232,53 @@ async def hurry(conn: Conn, story: str, now: float) -> None:
     )
 
 
-async def add_entry(conn: Conn, delivery: str, key: str, change: Change, text: str, rev: int, now: float) -> None:
-    """Add an entry; those not yet sent are folded into it. One that may have been sent stays on its own."""
-    if (await conn.execute(select(entries.c.key).where(entries.c.delivery == delivery, entries.c.key == key))).first():
+_ADD_ENTRY = insert(entries)
+
+
+async def add_entries(
+    conn: Conn, ids: Sequence[str], key: str, change: Change, text: str, revision: int, now: float
+) -> None:
+    """Add one entry to each of some deliveries; those not yet sent are folded into it.
+
+    One that may have been sent stays on its own. Where the key is there already, nothing is added.
+    """
+    if not ids:
         return
-    begun = select(deliveries.c.unknown_part).where(deliveries.c.id == delivery, deliveries.c.unknown_part.is_not(None))
+    there = await conn.execute(select(entries.c.delivery).where(entries.c.delivery.in_(ids), entries.c.key == key))
+    known = {row.delivery for row in there}
+    wanting = [one for one in ids if one not in known]
+    if not wanting:
+        return
+    begun = select(deliveries.c.id).where(
+        deliveries.c.id == entries.c.delivery, deliveries.c.unknown_part == entries.c.key
+    )
     await conn.execute(
         update(entries)
-        .where(entries.c.delivery == delivery, entries.c.state == "pending", entries.c.key.not_in(begun))
+        .where(entries.c.delivery.in_(wanting), entries.c.state == "pending", ~exists(begun))
         .values(state="folded")
     )
-    await conn.execute(
-        insert(entries).values(
-            delivery=delivery, key=key, revision=rev, at=now, change=change.value, text=text, state="pending"
-        )
-    )
-
-
-async def pending_entries(conn: Conn, delivery: str) -> tuple[Entry, ...]:
-    """Return the entries still to be sent, each with what was folded into it."""
-    rows = (
-        await conn.execute(select(entries).where(entries.c.delivery == delivery).order_by(entries.c.revision))
-    ).all()
-    found: list[Entry] = []
-    folded: list[str] = []
-    for row in rows:
-        if row.state == "folded":
-            folded.append(row.text)
-        elif row.state == "pending":
-            found.append(Entry(row.key, Change(row.change), moment(row.at), row.text, row.revision, tuple(folded)))
-            folded = []
-        else:
-            folded = []
-    return tuple(found)
+    same = {"key": key, "revision": revision, "at": now, "change": change.value, "text": text, "state": "pending"}
+    await conn.execute(_ADD_ENTRY, [{"delivery": one, **same} for one in wanting])
 
 
 async def move(conn: Conn, younger: str, older: str) -> None:
-    """Let the older story take over the younger one's destinations that it has not told itself."""
+    """Let the older story take over the younger one's destinations that it has not told itself.
+
+    What they showed keeps its revision numbers and entry keys: the older story's go on above both (see
+    `receiver.merge`), so that whatever comes next is newer than anything that was told here.
+    """
     told = select(deliveries.c.destination).where(deliveries.c.story == older)
-    taken = [row.destination for row in await conn.execute(told)]
     await conn.execute(
         update(deliveries)
-        .where(deliveries.c.story == younger, deliveries.c.destination.not_in(taken))
+        .where(deliveries.c.story == younger, deliveries.c.destination.not_in(told))
         .values(story=older)
     )
+
+
+async def let_go(conn: Conn, delivery: str) -> None:
+    """Let a delivery of a closed story do nothing more: another story's shows its root from now on."""
+    waiting = and_(deliveries.c.id == delivery, deliveries.c.due.is_not(None))
+    ended = case(
+        (deliveries.c.state == DeliveryState.DELIVERED.value, deliveries.c.state), else_=DeliveryState.SKIPPED.value
+    )
+    await conn.execute(update(deliveries).where(waiting).values(due=None, confirm_at=None, state=ended))

@@ -1,8 +1,9 @@
 """How the database is opened, read and written.
 
 Writes go through one queue: whatever has gathered while the last transaction was being synced shares the next one, so a
-burst costs one fsync for many writes. Every write is a function of the connection and runs in a savepoint of its own: a
-failing one takes none of its neighbours along.
+burst costs one fsync for many writes. Every write is a function of the connection. Where one fails, its group is rolled
+back and run once more with a savepoint for each, so that it takes none of its neighbours along; a write may therefore
+run twice and must change nothing but the database.
 
 Store functions are coroutines that await nothing but their connection, whose calls end at once, so a whole transaction
 runs in one go, right where it is called. Only what may wait goes to a thread: BEGIN (for another process's lock),
@@ -182,18 +183,30 @@ class Store:
     async def _transaction(self, group: list[Write[Any]]) -> list[tuple[Any, Exception | None]]:
         loop = asyncio.get_running_loop()
         connection = self._writer.connect()
-        results: list[tuple[Any, Exception | None]] = []
         try:
             transaction = await loop.run_in_executor(self._writing, self._begin, connection)
-            for fn in group:
-                try:
-                    with connection.begin_nested():
-                        results.append((_finish(fn(Conn(connection))), None))
-                except Exception as error:  # the caller's own failure, handed back to the caller
-                    results.append((None, error))
+            try:
+                results: list[tuple[Any, Exception | None]] = [(_finish(fn(Conn(connection))), None) for fn in group]
+            except Exception as error:
+                transaction.rollback()
+                if len(group) == 1:
+                    return [(None, error)]  # the caller's own failure, handed back to the caller
+                transaction = await loop.run_in_executor(self._writing, self._begin, connection)
+                results = self._each_apart(connection, group)
             await loop.run_in_executor(self._writing, transaction.commit)
         finally:
             connection.close()
+        return results
+
+    @staticmethod
+    def _each_apart(connection: Connection, group: list[Write[Any]]) -> list[tuple[Any, Exception | None]]:
+        results: list[tuple[Any, Exception | None]] = []
+        for fn in group:
+            try:
+                with connection.begin_nested():
+                    results.append((_finish(fn(Conn(connection))), None))
+            except Exception as error:
+                results.append((None, error))
         return results
 
 

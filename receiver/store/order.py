@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from collections.abc import Collection
 
+from sqlalchemy import BindParameter, bindparam, func, select
+
+from receiver.model import AlertStatus
 from receiver.store.codec import dump_json
-from receiver.store.engine import Conn
-from receiver.store.schema import inbox
+from receiver.store.engine import NOW, Conn
+from receiver.store.schema import alerts, inbox
+
+_FINGERPRINTS: BindParameter[list[str]] = bindparam("fingerprints", expanding=True)
+_WORDS = (
+    select(alerts.c.fingerprint, alerts.c.status, alerts.c.starts_at, (NOW - alerts.c.changed_at).label("age_s"))
+    .where(alerts.c.fingerprint.in_(_FINGERPRINTS))
+    .order_by(alerts.c.seq)
+)
 
 
 async def newest_done(conn: Conn) -> int:
@@ -32,3 +42,10 @@ async def is_overtaken(conn: Conn, seq: int, fingerprint: str) -> bool:
         )
     )
     return bool(result.scalar_one())
+
+
+async def lately_resolved(conn: Conn, fingerprints: Collection[str], within_s: float) -> dict[str, float]:
+    """Return when those of the alerts began whose newest word is a resolve not older than `within_s` seconds."""
+    newest = {row.fingerprint: row for row in await conn.execute(_WORDS, {"fingerprints": list(fingerprints)})}
+    resolved = AlertStatus.RESOLVED.value
+    return {key: row.starts_at for key, row in newest.items() if row.status == resolved and row.age_s < within_s}

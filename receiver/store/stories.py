@@ -2,110 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, case, delete, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import text as sql
 
 from receiver.model import (
-    Alert,
+    AUDIBLE,
     AlertStatus,
     Change,
-    DeliveryState,
-    Evidence,
-    Identity,
-    Link,
     Outcome,
     PlanPhase,
-    Story,
-    StoryAlert,
     StoryState,
-    TimelineEntry,
-    Told,
 )
-from receiver.store.codec import ALERT, EVIDENCE, IDENTITY, dump, load, load_or_none, moment, moment_or_none
+from receiver.store.codec import ALERT, EVIDENCE, IDENTITY, dump, load, load_or_none
+from receiver.store.drafts import POISON
+from receiver.store.drafts import AlertRow as AlertRow
+from receiver.store.drafts import Draft as Draft
 from receiver.store.engine import NOW, Conn
-from receiver.store.schema import alerts, deliveries, revisions, stories
+from receiver.store.schema import alerts, revisions, stories
 
 PRUNE_AT_ONCE = 100
-
-
-@dataclass(slots=True)
-class AlertRow:
-    """An alert as a story holds it. Times are database seconds."""
-
-    alert: Alert
-    role: str
-    seq: int
-    source: str
-    changed_at: float
-    dirty: bool = False
-
-    @property
-    def firing(self) -> bool:
-        return self.alert.status is AlertStatus.FIRING
-
-
-@dataclass(slots=True)
-class Draft:
-    """A story being changed inside one transaction. Save it with `save`."""
-
-    id: str
-    subject: str
-    kind: str
-    severity: str
-    title: str
-    opened: float
-    now: float
-    alias: str = ""
-    state: StoryState = StoryState.FIRING
-    outcome: Outcome | None = None
-    revision: int = 0
-    closed: float | None = None
-    identity: Identity | None = None
-    evidence: Evidence | None = None
-    note: str = ""
-    run: str = ""
-    plan_phase: PlanPhase | None = None
-    reruns: int = 0
-    reopens: int = 0
-    previous: str = ""
-    continued_in: str = ""
-    close_at: float | None = None
-    identify_due: float | None = None
-    gather_due: float | None = None
-    gather_tries: int = 0
-    test: bool = False
-    alerts: dict[str, AlertRow] = field(default_factory=dict)
-    new: bool = False
-    changes: list[tuple[Change, str]] = field(default_factory=list)
-
-    @property
-    def open(self) -> bool:
-        return self.state is not StoryState.RESOLVED
-
-    @property
-    def failures(self) -> tuple[AlertRow, ...]:
-        return tuple(row for row in self.alerts.values() if row.role == "failure")
-
-    @property
-    def firing(self) -> bool:
-        return any(row.firing for row in self.failures)
-
-    @property
-    def succeeded(self) -> bool:
-        """A success fires that started after every failure did."""
-        newest = max((row.alert.starts_at for row in self.failures), default=None)
-        return any(
-            row.role == "success" and row.firing and newest is not None and row.alert.starts_at > newest
-            for row in self.alerts.values()
-        )
-
-    def note_change(self, change: Change, text: str) -> None:
-        """Remember what happened; `save` makes one revision of it all."""
-        self.changes.append((change, text))
-
 
 _SCALARS = (
     "alias", "revision", "closed", "note", "run", "reruns", "reopens", "previous", "continued_in", "close_at",
@@ -162,6 +80,12 @@ def _known_as(names: Iterable[str]) -> Any:
     return same if len(wanted) > 1 else or_(same, stories.c.alias.in_(wanted))
 
 
+def is_known_as(draft: Draft, names: Iterable[str]) -> bool:
+    """Say of a draft what `find_open` says of a stored story."""
+    wanted = {name for name in names if name}
+    return draft.subject in wanted or (len(wanted) == 1 and draft.alias in wanted)
+
+
 async def find_open(conn: Conn, names: Iterable[str], now: float) -> list[Draft]:
     """Return the open stories of a subject, oldest first; `names` are its key and its alias."""
     rows = await conn.execute(
@@ -199,6 +123,19 @@ async def newest_alert(conn: Conn, fingerprint: str) -> tuple[str, AlertRow] | N
     return row.story, AlertRow(load(ALERT, row.payload), row.role, row.seq, row.source, row.changed_at)
 
 
+_INSERT_STORY, _INSERT_REVISION = insert(stories), insert(revisions)
+_UPDATE_STORY = update(stories).where(stories.c.id == bindparam("story_id"))
+# As text, since SQLAlchemy writes this for one database at a time only; it is SQLite's and PostgreSQL's alike.
+_PUT_ALERT = sql("""
+    INSERT INTO alerts (story, fingerprint, seq, source, role, status, starts_at, ends_at, changed_at, payload)
+    VALUES (:story, :fingerprint, :seq, :source, :role, :status, :starts_at, :ends_at, :changed_at, :payload)
+    ON CONFLICT (story, fingerprint) DO UPDATE SET
+        seq = excluded.seq, source = excluded.source, role = excluded.role, status = excluded.status,
+        starts_at = excluded.starts_at, ends_at = excluded.ends_at, changed_at = excluded.changed_at,
+        payload = excluded.payload
+""")
+
+
 async def save(conn: Conn, draft: Draft, change: Change | None, text: str, key: str) -> None:
     """Write a draft; a change makes it a new revision."""
     if change is not None:
@@ -218,24 +155,24 @@ async def save(conn: Conn, draft: Draft, change: Change | None, text: str, key: 
     if change is not None or draft.new:
         values["updated"] = draft.now
     if draft.new:
-        await conn.execute(insert(stories).values(id=draft.id, opened=draft.opened, **values))
+        await conn.execute(_INSERT_STORY, {"id": draft.id, "opened": draft.opened, **values})
         draft.new = False
     else:
-        await conn.execute(update(stories).where(stories.c.id == draft.id).values(**values))
-    for row in draft.alerts.values():
-        if row.dirty:
-            await _save_alert(conn, draft.id, row)
+        await conn.execute(_UPDATE_STORY, {"story_id": draft.id, **values})
+    if dirty := [row for row in draft.alerts.values() if row.dirty]:
+        await conn.execute(_PUT_ALERT, [_alert_values(draft.id, row) for row in dirty])
+    for row in dirty:
+        row.dirty = False
     if change is not None:
-        await conn.execute(
-            insert(revisions).values(
-                story=draft.id, revision=draft.revision, at=draft.now, change=change.value, key=key, text=text
-            )
-        )
+        made = {"story": draft.id, "revision": draft.revision, "at": draft.now, "key": key, "text": text}
+        await conn.execute(_INSERT_REVISION, {**made, "change": change.value})
 
 
-async def _save_alert(conn: Conn, story: str, row: AlertRow) -> None:
+def _alert_values(story: str, row: AlertRow) -> dict[str, Any]:
     alert = row.alert
-    values = {
+    return {
+        "story": story,
+        "fingerprint": alert.fingerprint,
         "seq": row.seq,
         "source": row.source,
         "role": row.role,
@@ -245,11 +182,6 @@ async def _save_alert(conn: Conn, story: str, row: AlertRow) -> None:
         "changed_at": row.changed_at,
         "payload": dump(ALERT, alert),
     }
-    where = (alerts.c.story == story) & (alerts.c.fingerprint == alert.fingerprint)
-    result = await conn.execute(update(alerts).where(where).values(**values))
-    if result.rowcount == 0:
-        await conn.execute(insert(alerts).values(story=story, fingerprint=alert.fingerprint, **values))
-    row.dirty = False
 
 
 async def due_stories(conn: Conn, column: str, limit: int) -> tuple[str, ...]:
@@ -289,66 +221,6 @@ async def open_of_plan(conn: Conn, uid: str, alias: str) -> tuple[str, ...]:
     return tuple(row.id for row in rows)
 
 
-async def read_story(conn: Conn, story: str, links: Mapping[str, Link] | None = None) -> Story | None:
-    """Return a whole story as of now, with who was told."""
-    row = (await conn.execute(select(stories).where(stories.c.id == story))).one_or_none()
-    if row is None:
-        return None
-    draft = await _with_alerts(conn, _draft(row, row.updated))
-    timeline = await conn.execute(select(revisions).where(revisions.c.story == story).order_by(revisions.c.revision))
-    told = await conn.execute(
-        select(deliveries.c.id, deliveries.c.receiver, deliveries.c.kind, deliveries.c.destination, deliveries.c.state)
-        .where(deliveries.c.story == story)
-        .order_by(deliveries.c.created, deliveries.c.id)
-    )
-    return Story(
-        id=draft.id,
-        subject=draft.subject,
-        kind=draft.kind,
-        state=draft.state,
-        revision=draft.revision,
-        severity=draft.severity,
-        title=draft.title,
-        opened=moment(draft.opened),
-        updated=moment(row.updated),
-        outcome=draft.outcome,
-        closed=moment_or_none(draft.closed),
-        identity=draft.identity,
-        evidence=draft.evidence,
-        alerts=tuple(StoryAlert(one.alert, one.role, one.seq, one.source) for one in draft.alerts.values()),
-        timeline=tuple(
-            TimelineEntry(one.revision, moment(one.at), Change(one.change), one.text, one.key) for one in timeline
-        ),
-        told=tuple(
-            Told(one.receiver, one.kind, one.destination, DeliveryState(one.state), (links or {}).get(one.id))
-            for one in told
-        ),
-        note=draft.note,
-        run=draft.run,
-        previous=draft.previous,
-        continued_in=draft.continued_in,
-        test=draft.test,
-    )
-
-
-async def list_stories(
-    conn: Conn, *, state: Sequence[str] = (), before: tuple[float, str] | None = None, limit: int = 50
-) -> list[Story]:
-    """Return stories, newest first; `before` is (opened, id) of the last one already seen."""
-    query = select(stories.c.id).order_by(stories.c.opened.desc(), stories.c.id.desc()).limit(limit)
-    if state:
-        query = query.where(stories.c.state.in_(state))
-    if before is not None:
-        opened, story = before
-        query = query.where(or_(stories.c.opened < opened, (stories.c.opened == opened) & (stories.c.id < story)))
-    found = []
-    for row in (await conn.execute(query)).all():
-        one = await read_story(conn, row.id)
-        if one is not None:
-            found.append(one)
-    return found
-
-
 async def due_evidence(conn: Conn, limit: int, in_hand: Sequence[str]) -> tuple[str, ...]:
     """Return open stories that want evidence: first the most severe, then the newest."""
     rank = case((stories.c.severity == "critical", 0), (stories.c.severity == "warning", 2), else_=1)
@@ -379,15 +251,47 @@ async def set_gather_due(conn: Conn, story: str, due: Any, seen_due: float | Non
     await conn.execute(update(stories).where(*where).values(gather_due=due))
 
 
-async def open_in_cluster(conn: Conn, cluster: str) -> tuple[str, ...]:
-    """Return the open stories about Plans of a cluster."""
+async def clusters_of_open(conn: Conn) -> dict[str, str]:
+    """Return the open stories about Plans, each with the cluster that it is followed in."""
     rows = await conn.execute(
         select(stories.c.id, stories.c.identity).where(
             stories.c.kind == "plan", stories.c.state != StoryState.RESOLVED.value
         )
     )
     found = ((row.id, load_or_none(IDENTITY, row.identity)) for row in rows)
-    return tuple(story for story, identity in found if identity is not None and identity.cluster == cluster)
+    return {story: identity.cluster for story, identity in found if identity is not None}
+
+
+async def endless_without_timer(conn: Conn) -> tuple[str, ...]:
+    """Return the open stories of what could not be processed that no timer closes."""
+    poison = stories.c.subject.startswith(POISON, autoescape=True) & (stories.c.kind == "alert")
+    open_ones = stories.c.state != StoryState.RESOLVED.value
+    rows = await conn.execute(select(stories.c.id).where(poison, open_ones, stories.c.close_at.is_(None)))
+    return tuple(row.id for row in rows)
+
+
+async def left_alone(conn: Conn, ids: Iterable[str]) -> tuple[str, ...]:
+    """Return those stories that are open although no alert fires, and that no timer closes."""
+    fires = exists().where(
+        alerts.c.story == stories.c.id, alerts.c.role == "failure", alerts.c.status == AlertStatus.FIRING.value
+    )
+    waits = (stories.c.state != StoryState.RESOLVED.value) & stories.c.close_at.is_(None) & ~fires
+    rows = await conn.execute(select(stories.c.id).where(stories.c.id.in_(tuple(ids)), waits))
+    return tuple(row.id for row in rows)
+
+
+async def last_told(conn: Conn, story: str) -> float | None:
+    """Return when a story last changed in a way that people should notice."""
+    loud = sorted(change.value for change in AUDIBLE)
+    result = await conn.execute(
+        select(func.max(revisions.c.at)).where(revisions.c.story == story, revisions.c.change.in_(loud))
+    )
+    return result.scalar_one_or_none()
+
+
+async def closed_at(conn: Conn, story: str) -> float | None:
+    """Return when a story was closed; None where it is open or forgotten."""
+    return (await conn.execute(select(stories.c.closed).where(stories.c.id == story))).scalar_one_or_none()
 
 
 async def prune(conn: Conn, keep_s: float) -> None:

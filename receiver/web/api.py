@@ -15,7 +15,7 @@ from starlette.routing import Route
 from receiver.config.model import Config, SecretError
 from receiver.ingest import is_allowed
 from receiver.rendering import Renderer
-from receiver.store import attempts, deliveries, ledger, stories
+from receiver.store import attempts, deliveries, listing, reading
 from receiver.store.engine import Conn, Store
 from receiver.views import delivery_json, story_json
 from receiver.web.story_page import story_page
@@ -82,9 +82,9 @@ async def _stories(request: Request, store: Store) -> Response:
     state = request.query_params.getlist("state")
 
     async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
-        found = await stories.list_stories(conn, state=state, before=cursor, limit=limit + 1)
-        items = [story_json(one, [row.id for row in await deliveries.of_story(conn, one.id)]) for one in found[:limit]]
-        last = found[limit - 1] if len(found) > limit else None
+        found = await listing.stories_page(conn, state=state, before=cursor, limit=limit + 1)
+        items = [story_json(one.story, [row.id for row in one.deliveries]) for one in found[:limit]]
+        last = found[limit - 1].story if len(found) > limit else None
         return items, _cursor(last.opened.timestamp(), last.id) if last else None
 
     items, following = await store.browse(read)
@@ -93,8 +93,8 @@ async def _stories(request: Request, store: Store) -> Response:
 
 async def _story(request: Request, store: Store) -> Response:
     async def read(conn: Conn) -> dict[str, Any] | None:
-        found = await stories.read_story(conn, request.path_params["id"])
-        return story_json(found, [row.id for row in await deliveries.of_story(conn, found.id)]) if found else None
+        found = await reading.whole(conn, request.path_params["id"])
+        return story_json(found.story, [row.id for row in found.deliveries]) if found else None
 
     item = await store.browse(read)
     return JSONResponse(item) if item else _error(404, "no story has this id")
@@ -106,9 +106,9 @@ async def _deliveries(request: Request, store: Store) -> Response:
     state = request.query_params.getlist("state")
 
     async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
-        rows = await ledger.list_deliveries(conn, story=story, state=state, before=cursor, limit=limit + 1)
-        items = [delivery_json(row, await attempts.of_delivery(conn, row.id)) for row in rows[:limit]]
-        last = rows[limit - 1] if len(rows) > limit else None
+        found = await listing.deliveries_page(conn, story=story, state=state, before=cursor, limit=limit + 1)
+        items = [delivery_json(row, tries) for row, tries in found[:limit]]
+        last = found[limit - 1][0] if len(found) > limit else None
         return items, _cursor(last.created, last.id) if last else None
 
     items, following = await store.browse(read)

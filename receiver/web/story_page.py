@@ -10,10 +10,11 @@ from starlette.responses import HTMLResponse, Response
 
 from receiver.model import Story, Wanted
 from receiver.rendering import Block, Code, Message, Paragraph, Renderer, Small, Steps, Table, Text
-from receiver.store import attempts, deliveries, stories
+from receiver.store import attempts, reading
 from receiver.store.attempts import Attempt
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import Conn, Store
+from receiver.store.listing import shown_state
 from receiver.views import iso
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,11 +33,10 @@ async def story_page(request: Request, store: Store, words: Renderer | None) -> 
     """Return the story as it is now, with its timeline and who was told."""
 
     async def read(conn: Conn) -> tuple[Story, list[tuple[DeliveryRow, tuple[Attempt, ...]]]] | None:
-        found = await stories.read_story(conn, request.path_params["id"])
+        found = await reading.whole(conn, request.path_params["id"])
         if found is None:
             return None
-        rows = await deliveries.of_story(conn, found.id)
-        return found, [(row, await attempts.of_delivery(conn, row.id)) for row in rows]
+        return found.story, [(row, await attempts.of_delivery(conn, row.id)) for row in found.deliveries]
 
     result = await store.browse(read)
     headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
@@ -71,7 +71,7 @@ def _body(story: Story, message: Message | None, told: Sequence[tuple[DeliveryRo
             [
                 (
                     row.label,
-                    f"{row.state.value}{': ' + row.error if row.error else ''}",
+                    f"{shown_state(row).value}{': ' + row.error if row.error else ''}",
                     "; ".join(f"{one.text} ({one.route})" if one.route else one.text for one in row.reasons),
                     ", ".join(f"{one.op} {one.outcome or 'no answer'}" for one in tries),
                 )

@@ -63,7 +63,10 @@ async def test_a_token_that_dies_before_the_look_up_does_not_make_the_message_tw
             assert len(vendors.slack_roots()) == 1
 
 
-async def test_a_reply_without_an_answer_is_still_looked_for_after_the_root_was_edited(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends", [False, True], ids=["the root is edited meanwhile", "the story ends meanwhile"])
+async def test_a_reply_without_an_answer_is_looked_for_and_neither_sent_nor_told_again(
+    ends: bool, tmp_path: Path
+) -> None:
     async with (
         FakeVendors() as vendors,
         running(config(vendors, tmp_path, only(slack(CHANNEL, QUICK))), vendors) as service,
@@ -75,32 +78,16 @@ async def test_a_reply_without_an_answer_is_still_looked_for_after_the_root_was_
         edits = len(vendors.seen("slack", "chat.update"))
         await service.post(plan(1, severity="critical"))
         await vendors.until(lambda v: v.slack_replies())
-        vendors.fail("slack", faults.server_error(), on="chat.update")
-        await service.post(plan(1, severity="critical", phase="CreateVM"))
-        await vendors.until(lambda v: len(v.seen("slack", "chat.update")) >= edits + 3)
-        await all_told(service, "firing", 1)
-        await vendors.settle(1.5)
-        assert len(vendors.slack_replies()) == 1
-
-
-async def test_an_entry_that_may_have_been_sent_is_not_told_again_inside_the_next_one(tmp_path: Path) -> None:
-    async with (
-        FakeVendors() as vendors,
-        running(config(vendors, tmp_path, only(slack(CHANNEL, QUICK))), vendors) as service,
-    ):
-        await service.post(plan(1, severity="warning"))
-        await vendors.until(lambda v: v.slack_roots())
-        await all_told(service, "firing", 1)
-        vendors.fail("slack", faults.cut_after(), on="chat.postMessage", when=is_reply)
-        await service.post(plan(1, severity="critical"))
-        await vendors.until(lambda v: v.slack_replies())
-        await service.post(plan(1, "resolved", severity="critical"), plan(1, "resolved", severity="warning"))
-        await all_told(service, "resolved", 1)
+        if ends:
+            await service.post(plan(1, "resolved", severity="critical"), plan(1, "resolved", severity="warning"))
+        else:
+            vendors.fail("slack", faults.server_error(), on="chat.update")
+            await service.post(plan(1, severity="critical", phase="CreateVM"))
+            await vendors.until(lambda v: len(v.seen("slack", "chat.update")) >= edits + 3)
+        await all_told(service, "resolved" if ends else "firing", 1)
         await vendors.settle(1.5)
         replies = [shown(one) for one in vendors.slack_replies()]
-        assert len(replies) == 2
-        assert "fires too" in replies[0]
-        assert "fires too" not in replies[1]
+        assert ["fires too" in reply for reply in replies] == ([True, False] if ends else [True])
 
 
 async def test_a_story_that_ends_while_its_create_is_unknown_is_closed_where_it_landed(tmp_path: Path) -> None:

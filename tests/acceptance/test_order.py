@@ -20,7 +20,7 @@ from receiver.fingerprint import fingerprint
 from receiver.model import Alert, AlertStatus, Identity, PlanPhase, PlanState
 from receiver.record import Incoming, Recorder
 from receiver.routing.tree import route
-from receiver.store import inbox, schema, stories
+from receiver.store import inbox, listing, schema
 from receiver.store.engine import Conn, Store, sqlite_url
 from receiver.store.upgrade import upgrade
 from receiver.telling import Teller
@@ -101,7 +101,8 @@ async def heard(conn: Conn) -> dict[str, tuple[int, str]]:
 
 async def open_plans(conn: Conn) -> list[str]:
     """Return the plan of every open story."""
-    return [story.subject for story in await stories.list_stories(conn, state=["firing", "re-running"], limit=500)]
+    page = await listing.stories_page(conn, state=["firing", "re-running"], limit=500)
+    return [one.story.subject for one in page]
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import textwrap
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,11 @@ CONFIG = """
         pagerduty_configs: [{routing_key_env: NO_SUCH_KEY, url: 'http://127.0.0.1:9/enqueue'}]
     route: {receiver: platform}
 """
+
+
+async def pieces(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
 
 
 class Served:
@@ -172,13 +177,9 @@ async def test_a_body_at_the_limit_is_taken_and_one_above_is_413(served: Served)
 
 
 async def test_a_body_without_a_length_is_bounded_too(served: Served) -> None:
-    async def chunks(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
-        for part in parts:
-            yield part
-
-    taken = await served.http.post(served.url + "/webhook", content=chunks([body(alert())[:50], body(alert())[50:]]))
+    taken = await served.http.post(served.url + "/webhook", content=pieces([body(alert())[:50], body(alert())[50:]]))
     served.accepted += taken.json()["accepted"]
-    refused = await served.http.post(served.url + "/webhook", content=chunks([b" " * 65_536] * 80))
+    refused = await served.http.post(served.url + "/webhook", content=pieces([b" " * 65_536] * 80))
 
     assert taken.status_code == 200
     assert refused.status_code == 413
@@ -214,6 +215,92 @@ async def test_in_the_end_everything_accepted_is_stored_once_and_nothing_of_it_b
     assert broken
     assert all(line.endswith(" 0.0") for line in broken), broken
     assert (await served.http.get(served.url + "/-/ready")).status_code == 200
+
+
+# --- many at once ---
+
+MIB = 1024 * 1024
+
+
+class Unfinished:
+    """A request over a connection of its own, all but a last piece of it sent."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: bytes) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._rest = rest
+
+    @classmethod
+    async def begin(cls, url: str, raw: bytes, keep_back: int) -> Unfinished:
+        host, _, port = url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        wait = "Expect: 100-continue\r\n" if keep_back == len(raw) else ""
+        writer.write(f"POST /webhook HTTP/1.1\r\nHost: x\r\n{wait}Content-Length: {len(raw)}\r\n\r\n".encode())
+        writer.write(raw[: len(raw) - keep_back])
+        await writer.drain()
+        return cls(reader, writer, raw[len(raw) - keep_back :])
+
+    async def status(self) -> int:
+        """Return the status of the answer; 100: the body is wanted, of which nothing was sent yet."""
+        return int((await self._reader.readline()).split()[1])
+
+    async def finish(self) -> int:
+        """Send the rest and return the status."""
+        self._writer.write(self._rest)
+        await self._writer.drain()
+        return await self.status()
+
+    async def give_up(self) -> None:
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+def sized(size: int) -> bytes:
+    """Return a body of so many bytes."""
+    return body(alert(annotations={"x": "y" * (size - len(body(alert(annotations={"x": ""}))))}))
+
+
+async def test_bodies_beyond_the_room_for_them_are_refused_at_once_until_there_is_room_again(tmp_path: Path) -> None:
+    async def answers(one: Served, status: int) -> None:
+        """Announce a body until that gets this answer, and take no room by it: what is under way has to arrive."""
+        async with asyncio.timeout(20):
+            got = 0
+            while got != status:
+                asked = await Unfinished.begin(one.url, sized(MIB), keep_back=MIB)
+                got = await asked.status()
+                await asked.give_up()
+
+    async with serving(tmp_path, CONFIG.replace("4194304", "16777216")) as one:
+        whole = sized(16 * MIB)
+        under_way = [await Unfinished.begin(one.url, whole, keep_back=65_536) for _ in range(4)]
+        await answers(one, 503)
+        refused = await one.post(sized(MIB))
+        unannounced = await one.http.post(one.url + "/webhook", content=pieces([b" " * 65_536] * 16))
+        small = await one.post(body(alert()))
+        for each in under_way[1:]:
+            await each.give_up()
+        await answers(one, 100)
+        taken = await one.post(sized(MIB))
+
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "5"
+        assert unannounced.status_code == 503
+        assert small.status_code == 200, "small ones still find room"
+        assert taken.status_code == 200
+        assert await under_way[0].finish() == 200
+        await under_way[0].give_up()
+
+
+async def test_announcing_large_bodies_and_sending_nothing_keeps_nobody_out(tmp_path: Path) -> None:
+    async with serving(tmp_path, CONFIG.replace("4194304", "16777216")) as one:
+        whole = sized(16 * MIB)
+        idle = [await Unfinished.begin(one.url, whole, keep_back=len(whole)) for _ in range(8)]
+        assert [await each.status() for each in idle] == [100] * 8
+
+        assert (await one.post(sized(16 * MIB))).status_code == 200
+        for each in idle:
+            await each.give_up()
 
 
 # --- who may call ---

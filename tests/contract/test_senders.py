@@ -305,6 +305,45 @@ async def test_a_created_root_is_found_by_our_own_key_and_brought_up_to_date(
     assert len(vendors.slack_messages()) + len(vendors.jira_issues()) == 1
 
 
+def said_in_channel(vendors: FakeVendors) -> str:
+    (message,) = vendors.slack_roots()
+    return str(message.blocks)
+
+
+@pytest.mark.parametrize("adopted", [False, True], ids=["answered", "found after a lost answer"])
+async def test_a_late_slack_message_says_so_through_all_its_edits(
+    adopted: bool, make: Made, vendors: FakeVendors
+) -> None:
+    chat = make("slack")
+    state = wanted(late_s=740.0)
+    step = chat.plan(state)
+    assert step is not None
+    root = await chat.send(step, state)
+    if adopted:  # by then it waits longer, which the message that was posted does not say
+        found = await chat.find(step, replace(state, late_s=9_000.0))
+        assert found is not None
+        root = found
+    rerun = {"key": "rerun-1", "state": StoryState.RERUNNING}
+    changed = moved(replace(state, root=root, late_s=0.0), Change.RERUN, **rerun)
+
+    steps, shown = await deliver(chat, changed)
+
+    assert steps[0] == "update"
+    assert "Late by 12 min" in said_in_channel(vendors)
+    assert await deliver(chat, shown) == ([], shown)
+
+
+async def test_a_slack_message_in_time_never_becomes_late(make: Made, vendors: FakeVendors) -> None:
+    chat = make("slack")
+    _, state = await deliver(chat, wanted())
+
+    assert chat.plan(replace(state, late_s=9_000.0)) is None
+    rerun = {"key": "rerun-1", "state": StoryState.RERUNNING}
+    steps, _ = await deliver(chat, moved(replace(state, late_s=9_000.0), Change.RERUN, **rerun))
+    assert steps[0] == "update"
+    assert "Late by" not in said_in_channel(vendors)
+
+
 @pytest.mark.parametrize("name", ["slack", "jira", "jira-dc"])
 async def test_a_created_entry_is_found_and_another_entry_is_not_taken_for_it(
     name: str, make: Made, vendors: FakeVendors

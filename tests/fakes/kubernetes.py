@@ -33,6 +33,7 @@ from tests.fakes.kubernetes_answers import (
     PATH,
     Obj,
     Server,
+    discovery,
     event_line,
     fields_match,
     labels_match,
@@ -72,6 +73,10 @@ class KubernetesApi(KubernetesStore):
         self.expire_continue = 0
         """So many continue tokens are refused with 410."""
         self.ignore_table = False
+        self.no_aggregated_discovery = False
+        """As before Kubernetes 1.27."""
+        self.also_served: list[tuple[str, str, str]] = []
+        """(apiVersion, kind, "Namespaced" or "Cluster"): kinds without objects that discovery tells."""
         self.ignore_field_selectors = False
         self.ignore_log_limits = False
         self.silent_watches = False
@@ -203,6 +208,10 @@ class KubernetesApi(KubernetesStore):
     def _serve(self, asked: Asked, found: re.Match[str] | None) -> Response:
         if asked.path == "/version":
             return JSONResponse({"major": "1", "minor": "33", "gitVersion": "v1.33.4"})
+        if asked.path in ("/api", "/apis"):
+            if "APIGroupDiscoveryList" not in asked.accept or self.no_aggregated_discovery:
+                return JSONResponse({"kind": "APIGroupList", "apiVersion": "v1", "groups": []})
+            return JSONResponse(discovery(self.objects.values(), self.also_served, core=asked.path == "/api"))
         if found is None:
             return PlainTextResponse("404 page not found\n", 404)
         if found["sub"] == "log":

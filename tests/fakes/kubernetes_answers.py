@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ _IRREGULAR = {
 CLUSTER_SCOPED = {
     "Namespace", "Node", "PersistentVolume", "StorageClass", "CSIDriver", "PriorityClass", "StorageProfile", "CDI",
     "VirtualMachineClusterInstancetype", "VirtualMachineClusterPreference", "ManagedCluster",
+    "MachineConfig", "MachineConfigPool", "ClusterVersion", "UIPlugin",
 }  # fmt: skip
 PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
@@ -62,6 +63,26 @@ def table_row(obj: Obj, titles: list[str]) -> Obj:
 
 def event_line(event: Obj) -> bytes:
     return json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def discovery(objects: Iterable[Obj], also: Iterable[tuple[str, str, str]], *, core: bool) -> Obj:
+    """Aggregated discovery of the kinds that there are objects of, and of ``also``: (apiVersion, kind, scope)."""
+    found: dict[str, dict[str, dict[str, Obj]]] = {}
+    served = [(o["apiVersion"], o["kind"], "Cluster" if o["kind"] in CLUSTER_SCOPED else "Namespaced") for o in objects]
+    for api_version, kind, scope in (*served, *also):
+        group, _, version = api_version.rpartition("/")
+        if (group == "") == core:
+            plural = resource_of({"apiVersion": api_version, "kind": kind}).split(".")[0]
+            entry = {"resource": plural, "responseKind": {"group": "", "version": "", "kind": kind}, "scope": scope}
+            found.setdefault(group, {}).setdefault(version, {})[plural] = entry
+    items = [
+        {
+            "metadata": {"name": group, "creationTimestamp": None},
+            "versions": [{"version": v, "resources": list(resources.values())} for v, resources in versions.items()],
+        }
+        for group, versions in found.items()
+    ]
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
 
 def status_answer(code: int, reason: str, message: str) -> Response:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +90,38 @@ def test_the_image_runs_as_a_numeric_user_that_is_not_root_in_group_0() -> None:
     assert group == "0"
     last_stage = read("Dockerfile").rpartition("\nFROM ")[2]
     assert "\nUSER " in last_stage
+
+
+class Health(BaseHTTPRequestHandler):
+    """Answers for a service that is healthy, or is not."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/-/healthy" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_the_health_check_of_the_image_asks_where_the_service_listens(host: str, status: int, code: int) -> None:
+    check = re.search(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", read("Dockerfile"), re.MULTILINE)
+    assert check is not None
+    words = json.loads(check[1])
+    with HTTPServer((host, 0), type("Answer", (Health,), {"status": status})) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            # Nothing listens at the proxy: a check that went through it would fail.
+            env = {"MTV_RECEIVER_LISTEN": f"{host}:{server.server_port}", "http_proxy": "http://127.0.0.1:9"}
+            asked = subprocess.run([sys.executable, *words[1:]], env=env, timeout=30, capture_output=True, check=False)
+        finally:
+            server.shutdown()
+
+    assert words[0] == "python"
+    assert asked.returncode == code, asked.stderr
 
 
 def test_no_base_image_is_whatever_is_newest() -> None:

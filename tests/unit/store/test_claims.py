@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from receiver import ids
-from receiver.model import AttemptOutcome, Reason
+from receiver.model import Reason
 from receiver.store import attempts, claims, deliveries, inbox, stories
+from receiver.store.attempts import Begun, Done, Try
 from receiver.store.deliveries import NewDelivery
 from receiver.store.engine import NOW, Store, sqlite_url
 from receiver.store.schema import deliveries as table
@@ -106,15 +107,20 @@ async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(tm
     async with Store.open(url) as store:
         await store.write(lambda conn: fill(conn, 1))
         (old,) = await store.write(lambda conn: claims.claim(conn, "a", "slack:x", 1))
-        number = await store.write(lambda conn: attempts.begin(conn, old, "root", "create"))
-        assert number is not None
+        (begun,) = await store.write(lambda conn: attempts.begin_all(conn, [Try(old, "root", "create")]))
+        assert isinstance(begun, Begun)
         await store.write(lambda conn: conn.execute(update(table).values(claimed_until=NOW - 1)))
         (new,) = await store.write(lambda conn: claims.claim(conn, "b", "slack:x", 1))
         assert new.unknown_part == "root", "the second claim knows that a create is unanswered"
-        await store.write(lambda conn: attempts.end(conn, number, AttemptOutcome.OK))
-        assert not await store.write(lambda conn: attempts.store_receipt(conn, old, "root", {"ts": "1"}, {}))
+        late = Done(old, "root", {"ts": "1"}, attempt=begun.attempt, revision=1)
+        assert await store.write(lambda conn: attempts.finish_all(conn, [late])) == [False]
+        row = await store.read(lambda conn: deliveries.one(conn, new.id))
+        assert row is not None
+        assert (row.root, row.delivered, row.fence) == (None, 0, new.fence)
+        (known,) = await store.read(lambda conn: attempts.of_delivery(conn, new.id))
+        assert known.outcome == "ok", "the ledger tells what happened, whoever holds the claim"
         assert not await store.write(lambda conn: claims.release(conn, old, {"due": None}))
-        assert await store.write(lambda conn: attempts.begin(conn, old, "root", "create")) is None
+        assert await store.write(lambda conn: attempts.begin_all(conn, [Try(old, "root", "create")])) == [None]
 
 
 async def test_what_was_worked_off_a_day_ago_is_forgotten_and_nothing_else(tmp_path: Path) -> None:

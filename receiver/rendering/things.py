@@ -1,0 +1,57 @@
+"""The part of a context that comes from evidence about other things than Plans: objects, events, findings, steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from receiver.limits import truncate
+from receiver.model import ObjectEvent, ObjectState, StoryState
+from receiver.rendering import do_now, words
+from receiver.rendering.context import Do, Thing
+from receiver.rendering.markup import clean
+from receiver.rendering.view import View
+
+_CHAT_EVENTS, _TICKET_EVENTS = 4, 8
+_MAX_EVENT = 220
+_MAX_FINDINGS = 5
+_MAX_THINGS = 4
+
+
+def things_parts(view: View) -> dict[str, Any]:
+    """Findings, objects and events; for alerts that are not of a Plan also what to do now."""
+    evidence = view.evidence
+    if evidence is None or view.stale:
+        return {}
+    made: dict[str, Any] = {
+        "findings": tuple(view.text(one, 400) for one in evidence.findings[:_MAX_FINDINGS]),
+        "objects": tuple(_thing(view, one) for one in evidence.objects[:_MAX_THINGS]),
+    }
+    if view.content == "full":
+        most = _TICKET_EVENTS if view.ticket else _CHAT_EVENTS
+        made["events"] = tuple(_event(view, one) for one in evidence.events[:most])
+    if not view.is_plan and view.wanted.story.state is StoryState.FIRING:
+        made["do_now"] = tuple(
+            Do(truncate(clean(one.text), do_now.MAX_STEP), _command(view, one.url))
+            for one in evidence.steps[: do_now.MAX_STEPS]
+        )
+    return made
+
+
+def _command(view: View, command: str) -> str:
+    """A command is shown whole or not at all: cut, or with an address hidden, it would not work."""
+    shown = clean(command)
+    hides = view.content != "full" and words.hide_addresses(shown) != shown
+    return "" if hides or len(shown) > do_now.MAX_COMMAND else shown
+
+
+def _thing(view: View, one: ObjectState) -> Thing:
+    place = f"{one.namespace}/{one.name}" if one.namespace else one.name
+    # Conditions carry messages that somebody else wrote.
+    bad = tuple(view.text(each, 260) for each in one.bad[:3]) if view.content == "full" else ()
+    return Thing(view.text(f"{one.kind} {place}", 150), view.text(one.state, 150), bad)
+
+
+def _event(view: View, one: ObjectEvent) -> str:
+    times = f" (x{one.count:,})" if one.count > 1 else ""
+    when = words.when(one.last, view.day)
+    return truncate(clean(f"{when} {one.kind} {one.name}: {one.reason}{times}: {one.message}".strip()), _MAX_EVENT)
