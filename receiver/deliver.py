@@ -85,8 +85,9 @@ class Deliverer:
                 if self._clock.monotonic() >= next_upkeep:
                     await self._upkeep()
                     next_upkeep = self._clock.monotonic() + IDLE_S
-                await self._claim_due()
-                soon = await self._store.read(claims.next_due)
+                outlook = await self._store.read(claims.outlook)
+                await self._claim_due(outlook.busy)
+                soon = outlook.next_due_s
                 wait = IDLE_S if soon is None else min(IDLE_S, max(0.005, soon))
                 try:
                     async with asyncio.timeout(wait):
@@ -111,10 +112,9 @@ class Deliverer:
         for one in await parking.parked(conn):
             await parking.unpark(conn, one.identity)
 
-    async def _claim_due(self) -> None:
+    async def _claim_due(self, busy: Mapping[str, int]) -> None:
         if self._draining:
             return
-        busy = await self._store.read(claims.busy_destinations)
         free = {
             identity: CLAIM_AHEAD * self._destinations[identity].config.manners.max_in_flight
             - self._in_flight[identity]

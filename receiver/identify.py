@@ -46,7 +46,8 @@ class Identified:
 class _Cached:
     read_at: float
     resource_version: str
-    plan: dict[str, Any]
+    identity: Identity
+    state: PlanState
 
 
 class Identifier:
@@ -119,13 +120,10 @@ class Identifier:
         if self.rests_s(cluster.name):
             raise ClusterError("unreachable", f"cluster {cluster.name} did not answer a moment ago")
         if row is not None:
-            plan = await self.plan(cluster, row.namespace, row.name, row.resource_version)
-            if plan is not None and asked.uid and (plan.get("metadata") or {}).get("uid") != asked.uid:
-                plan = None  # deleted, and another Plan has its name now
-        elif not asked.name and not index.synced:
+            return await self._read(cluster, asked, row) or self._absent(cluster, asked)
+        if not asked.name and not index.synced:
             raise ClusterError("bad answer", f"cluster {cluster.name} is not read yet, and a UID cannot be asked for")
-        else:
-            plan = self._pick(await self._find(cluster, asked.name), asked)
+        plan = self._pick(await self._find(cluster, asked.name), asked)
         if plan is None:
             return self._absent(cluster, asked)
         return self._known(cluster.name, asked, plan), _state(plan)
@@ -193,25 +191,30 @@ class Identifier:
             alias=f"plan/{cluster}/{namespace}/{name}",
         )
 
-    async def plan(
-        self, cluster: Cluster, namespace: str, name: str, resource_version: str = ""
-    ) -> dict[str, Any] | None:
-        """Return a whole Plan, at most PLAN_FRESH_S old and never older than the watch knows. Raises ClusterError."""
-        key = (cluster.name, namespace, name)
+    async def _read(self, cluster: Cluster, asked: Identity, row: PlanRow) -> tuple[Identity, PlanState] | None:
+        """Return what a whole Plan says, at most PLAN_FRESH_S old, never older than the watch knows; None: it is gone.
+
+        Raises ClusterError. A Plan of 500 VMs is close to a megabyte, so only what is needed of it is kept.
+        """
+        key = (cluster.name, row.namespace, row.name)
         cached = self._plans.get(key)
         now = self._clock.monotonic()
-        if cached and resource_version and cached.resource_version == resource_version:
-            return cached.plan
-        if cached and not resource_version and now - cached.read_at < PLAN_FRESH_S:
-            return cached.plan
-        plan = await self._once(("get", *key), lambda: cluster.get_plan(namespace, name))
+        if cached is not None:
+            same = cached.resource_version == row.resource_version
+            fresh = same if row.resource_version else now - cached.read_at < PLAN_FRESH_S
+            if fresh:
+                return (cached.identity, cached.state) if asked.uid in ("", cached.identity.uid) else None
+        plan = await self._once(("get", *key), lambda: cluster.get_plan(row.namespace, row.name))
         self._plans.pop(key, None)
-        if plan is not None:
-            version = str((plan.get("metadata") or {}).get("resourceVersion") or "")
-            self._plans[key] = _Cached(now, version, plan)
+        metadata = (plan or {}).get("metadata") or {}
+        if plan is None or (asked.uid and metadata.get("uid") != asked.uid):
+            return None  # deleted, or another Plan has its name now
+        identity, state = self._known(cluster.name, asked, plan), _state(plan)
+        if metadata.get("uid") and metadata.get("name"):
+            self._plans[key] = _Cached(now, str(metadata.get("resourceVersion") or ""), identity, state)
             while len(self._plans) > MAX_CACHED_PLANS:
                 self._plans.pop(next(iter(self._plans)))
-        return plan
+        return identity, state
 
     async def _find(self, cluster: Cluster, name: str) -> tuple[dict[str, Any], ...]:
         if not name:

@@ -103,6 +103,8 @@ class Teller:
         await deliveries.set_firing(conn, sorted(plan.stopped), False)
         if plan.rows:
             await self._bump(conn, draft, plan, change, text, key)
+        if not draft.open:
+            await deliveries.skip_muted(conn, draft.id)
         await self._add(conn, draft, plan, text)
 
     async def _bump(self, conn: Conn, draft: Draft, plan: Plan, change: Change | None, text: str, key: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Integer, and_, bindparam, func, or_, select, true, update
@@ -38,18 +39,24 @@ _BUSY = (
 _NEXT_DUE = select(func.min(deliveries.c.due) - NOW).where(deliveries.c.due > NOW)
 
 
-async def busy_destinations(conn: Conn) -> dict[str, int]:
-    """Return the destinations that have something to do now and are neither parked nor held back.
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What there is to do."""
+
+    busy: Mapping[str, int]
+    """Destinations that have something to do now and are neither parked nor held back.
 
     Each with the most urgent priority that waits there.
     """
-    return {row.destination: row.priority for row in await conn.execute(_BUSY)}
+    next_due_s: float | None
+    """In how many seconds the next delivery is due, if there is one."""
 
 
-async def next_due(conn: Conn) -> float | None:
-    """Return in how many seconds the next unclaimed delivery is due, or None."""
-    value = (await conn.execute(_NEXT_DUE)).scalar_one_or_none()
-    return None if value is None else float(value)
+async def outlook(conn: Conn) -> Outlook:
+    """Return what there is to do, now and next."""
+    busy = {row.destination: row.priority for row in await conn.execute(_BUSY)}
+    following = (await conn.execute(_NEXT_DUE)).scalar_one_or_none()
+    return Outlook(busy, None if following is None else float(following))
 
 
 def _claim(*, probe: bool) -> ReturningUpdate[Any]:

@@ -217,6 +217,18 @@ async def bump(
     )
 
 
+_SKIP_MUTED = (
+    update(deliveries)
+    .where(deliveries.c.story == bindparam("b_story"), deliveries.c.state == DeliveryState.MUTED.value)
+    .values(state=DeliveryState.SKIPPED.value, due=None, delivered=deliveries.c.desired)
+)
+
+
+async def skip_muted(conn: Conn, story: str) -> None:
+    """A story is over: what was held back for a time interval is not to be sent any more."""
+    await conn.execute(_SKIP_MUTED, {"b_story": story})
+
+
 async def hurry(conn: Conn, story: str, now: float) -> None:
     """What waits only for evidence need not wait any longer."""
     await conn.execute(

@@ -268,12 +268,13 @@ async def test_a_plan_that_the_watch_knows_is_read_once_per_version() -> None:
 async def test_a_plan_without_a_known_version_is_read_again_after_a_while() -> None:
     cluster, clock = MemoryCluster(), Clock()
     cluster.objects = [plan()]
+    cluster.follows(row(version=""))
     asked = identifier(cluster, clock=clock)
     for _ in range(3):
-        await asked.plan(cluster, "mig-team-a", "erp-wave1")
+        await asked.identify(forklift())
     assert cluster.asked["get"] == 1
     clock.seconds += PLAN_FRESH_S
-    await asked.plan(cluster, "mig-team-a", "erp-wave1")
+    await asked.identify(forklift())
     assert cluster.asked["get"] == 2
 
 

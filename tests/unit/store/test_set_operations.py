@@ -205,4 +205,7 @@ async def test_one_broken_item_of_a_group_fails_alone(store: Store) -> None:
 async def test_of_two_pagers_only_what_is_due_counts_as_busy(store: Store) -> None:
     await store.write(lambda conn: fill(conn, "now", "later"))
     await store.write(lambda conn: conn.execute(update(table).where(table.c.id == "d1").values(due=NOW + 60)))
-    assert await store.read(claims.busy_destinations) == {"now": deliveries.NEW_ROOT}
+    outlook = await store.read(claims.outlook)
+    assert outlook.busy == {"now": deliveries.NEW_ROOT}
+    assert outlook.next_due_s is not None
+    assert 50 < outlook.next_due_s <= 60
