@@ -1,7 +1,7 @@
-"""How long a page takes in a storm, from the webhook's 200 to PagerDuty: `python -m benchmarks.pages [ALERTS] [--hang]`.
+"""How long a page takes in a storm, from the webhook's 200 on: `python -m benchmarks.pages [ALERTS] [--hang]`.
 
-Everything is on loopback and ends by itself; PagerDuty and Slack are fakes. With `--hang` the cluster's API server takes
-connections but answers nothing any more, from just before the storm on. Prints, judges nothing.
+Everything is on loopback and ends by itself; PagerDuty and Slack are fakes. With `--hang` the cluster's API server
+takes connections but answers nothing any more, from just before the storm on. Prints, judges nothing.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class Deliverer:
         self._metrics = metrics
         self._owner = owner
         self._worker = Worker(store, config, clock, metrics, jitter)
+        self._pages_wait = False
         self._paged_at = float("-inf")
         self._in_hand: dict[str, asyncio.Task[None]] = {}
         self._in_flight: Counter[str] = Counter()
@@ -74,6 +75,10 @@ class Deliverer:
     def wake(self) -> None:
         """Say that something may be due."""
         self._wake.set()
+
+    def paging(self) -> bool:
+        """Do first pages wait for a pager that answers?"""
+        return self._pages_wait and self._clock.monotonic() - self._paged_at < PAGES_ALONE_S
 
     async def run(self) -> None:
         """Deliver for ever."""
@@ -123,7 +128,8 @@ class Deliverer:
         }
         pages = [one for one in free if busy[one] == NEW_ROOT and self._is_pager(one)]
         wanted = {identity: room for identity, room in free.items() if room > 0}
-        if pages and self._clock.monotonic() - self._paged_at < PAGES_ALONE_S:
+        self._pages_wait = bool(pages)
+        if self.paging():
             wanted = {identity: room for identity, room in wanted.items() if identity in pages}
         if wanted:
             await self._claim(wanted)

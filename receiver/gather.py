@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 8
 IDLE_S = 1.0
+PAGING_S = 0.1
+"""How soon to look again whether the pages are out."""
 AGAIN_MIN_S = 5.0
 AGAIN_MAX_S = 300.0
 LATECOMERS_S = 5.0
@@ -53,7 +55,9 @@ class Gatherer:
         metrics: Metrics,
         *,
         on_change: Callable[[], None],
+        paging: Callable[[], bool],
     ) -> None:
+        """`paging`: pages are going out, and evidence has to wait for them (P4)."""
         self._store = store
         self._config = config
         self._clusters = clusters
@@ -62,6 +66,7 @@ class Gatherer:
         self._clock = clock
         self._metrics = metrics
         self._on_change = on_change
+        self._paging = paging
         self._wake = asyncio.Event()
         self._in_hand: dict[str, asyncio.Task[None]] = {}
         self._settings = Settings(
@@ -83,7 +88,7 @@ class Gatherer:
             while True:
                 self._wake.clear()
                 free = AT_ONCE - len(self._in_hand)
-                if free > 0:
+                if free > 0 and not self._paging():
                     due = await self._store.read(
                         partial(stories.due_evidence, limit=free, in_hand=tuple(self._in_hand))
                     )
@@ -92,7 +97,7 @@ class Gatherer:
                         self._in_hand[story] = task
                         task.add_done_callback(partial(self._done, story))
                 try:
-                    async with asyncio.timeout(IDLE_S):
+                    async with asyncio.timeout(PAGING_S if self._paging() else IDLE_S):
                         await self._wake.wait()
                 except TimeoutError:
                     pass

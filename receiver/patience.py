@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 STORM = 20
 """So many waiting at once are a storm."""
-STORM_S = 0.4
+STORM_S = 0.3
 """In a storm nobody waits for a source that has answered nobody for so long: what is left of the two seconds that a
 page may take is needed to send the pages."""
 

@@ -289,13 +289,17 @@ class Recorder:
             and (before.facts, before.missing) != (identity.facts, identity.missing)
         ):
             draft.note_change(Change.IDENTITY, "more is known about the plan")
-            if not before.complete and identity.complete:
+            read = draft.evidence is not None and draft.evidence.complete
+            if not before.complete and identity.complete and not read:
                 self._want_evidence(draft)
 
     def _want_evidence(self, draft: Draft) -> None:
         identity = draft.identity
-        if identity is not None and identity.cluster in {cluster.name for cluster in self._config.clusters}:
-            draft.gather_due, draft.gather_tries = draft.now, 0
+        if identity is None or identity.cluster not in {cluster.name for cluster in self._config.clusters}:
+            return
+        if identity.kind == "plan" and not identity.namespace:
+            return  # nothing to read before the Plan is found; then evidence is wanted
+        draft.gather_due, draft.gather_tries = draft.now, 0
 
     async def _settle(self, conn: Conn, draft: Draft, plan: PlanState, routed: Mapping[str, Routed]) -> Change | None:
         """Judge a story and tell what changed."""

@@ -156,7 +156,10 @@ class Service:
             deliverer.wake()
             gatherer.wake()
 
-        gatherer = Gatherer(store, config, clusters, recorder, redactor, self.clock, metrics, on_change=deliverer.wake)
+        gatherer = Gatherer(
+            store, config, clusters, recorder, redactor, self.clock, metrics,
+            on_change=deliverer.wake, paging=deliverer.paging,
+        )  # fmt: skip
         follower = Follower(store, config, clusters, identifier, recorder, metrics, on_change=changed)
         self._inbox = InboxWorker(
             store, config, identifier, recorder, alertmanagers, redactor, self.clock, metrics,

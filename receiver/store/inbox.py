@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import BindParameter, Integer, bindparam, delete, func, insert, select, update
 
 from receiver.model import Alert
 from receiver.store.codec import ALERT, dump, load
@@ -34,11 +34,28 @@ class InboxEntry:
         return load(ALERT, self.payload)
 
 
+_ADD = insert(inbox).values(received_at=NOW)
+_FREE = (
+    select(inbox.c.seq)
+    .where(inbox.c.state == "new", (inbox.c.claimed_until.is_(None)) | (inbox.c.claimed_until < NOW))
+    .order_by(inbox.c.seq)
+    .limit(bindparam("b_limit", type_=Integer))
+)
+_CLAIM = (
+    update(inbox)
+    .where(inbox.c.seq.in_(_FREE))
+    .values(owner=bindparam("b_owner"), claimed_until=NOW + LEASE_S)
+    .returning(inbox.c.seq, inbox.c.received_at, inbox.c.source, inbox.c.kind, inbox.c.payload, inbox.c.failures)
+)
+_SEQS: BindParameter[list[int]] = bindparam("b_seqs", expanding=True)
+_DONE = update(inbox).where(inbox.c.seq.in_(_SEQS)).values(state="done", done_at=NOW, owner=None, claimed_until=None)
+
+
 async def add(conn: Conn, source: str, alerts: Sequence[Alert]) -> None:
     """Number and keep alerts."""
     if alerts:
         rows = [{"source": source, "kind": "alert", "payload": dump(ALERT, alert)} for alert in alerts]
-        await conn.execute(insert(inbox).values(received_at=NOW), rows)
+        await conn.execute(_ADD, rows)
 
 
 async def add_raw(conn: Conn, source: str, body: str, error: str) -> None:
@@ -48,26 +65,13 @@ async def add_raw(conn: Conn, source: str, body: str, error: str) -> None:
 
 async def claim(conn: Conn, owner: str, limit: int) -> tuple[InboxEntry, ...]:
     """Take the oldest unclaimed entries for LEASE_S seconds, oldest first."""
-    free = (
-        select(inbox.c.seq)
-        .where(inbox.c.state == "new", (inbox.c.claimed_until.is_(None)) | (inbox.c.claimed_until < NOW))
-        .order_by(inbox.c.seq)
-        .limit(limit)
-    )
-    rows = await conn.execute(
-        update(inbox)
-        .where(inbox.c.seq.in_(free))
-        .values(owner=owner, claimed_until=NOW + LEASE_S)
-        .returning(inbox.c.seq, inbox.c.received_at, inbox.c.source, inbox.c.kind, inbox.c.payload, inbox.c.failures)
-    )
+    rows = await conn.execute(_CLAIM, {"b_owner": owner, "b_limit": limit})
     return tuple(sorted((InboxEntry(*tuple(row)) for row in rows), key=lambda entry: entry.seq))
 
 
 async def done(conn: Conn, seqs: Sequence[int]) -> None:
     """Mark entries as worked off."""
-    await conn.execute(
-        update(inbox).where(inbox.c.seq.in_(seqs)).values(state="done", done_at=NOW, owner=None, claimed_until=None)
-    )
+    await conn.execute(_DONE, {"b_seqs": list(seqs)})
 
 
 async def failed(conn: Conn, seq: int, error: str) -> bool:
