@@ -160,7 +160,10 @@ class Deliverer:
             task.add_done_callback(partial(self._done, row))
         return len(rows)
 
-    def _done(self, row: DeliveryRow, _: object) -> None:
+    def _done(self, row: DeliveryRow, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The disk: its lease ends by itself, and what was sent without a recorded answer is looked for.
+            log.error("deliver.unrecorded", delivery=row.id, error=type(error).__name__)
         del self._in_hand[row.id]
         self._in_flight[row.destination] -= 1
         if self._is_pager(row.destination):

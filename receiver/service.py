@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from receiver import build
 from receiver.alertmanagers import Alertmanagers
@@ -28,9 +31,10 @@ from receiver.metrics import Metrics
 from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
 from receiver.store import figures, inbox, stories
-from receiver.store.engine import Store
+from receiver.store.engine import Store, StoreBusyError
 from receiver.store.upgrade import FileLock, LockedError, upgrade
 from receiver.telling import Teller
+from receiver.watch import OwnAlerts
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +42,8 @@ LOCK_AGAIN_S = 0.5
 DRAIN_S = 8.0
 """How long a stop waits for what is being sent."""
 HOUSEKEEPING_EVERY_S = 5.0
+STORE_AGAIN_S = 1.0
+"""How long a worker waits before it begins anew after the disk failed."""
 READY_TIMEOUT_S = 3.0
 
 
@@ -160,17 +166,24 @@ class Service:
             store, config, clusters, recorder, redactor, self.clock, metrics,
             on_change=deliverer.wake, paging=deliverer.paging,
         )  # fmt: skip
-        follower = Follower(store, config, clusters, identifier, recorder, metrics, on_change=changed)
+        own = OwnAlerts(
+            store, config, clusters, self.clock, metrics, redactor.text,
+            on_alert=self.accepted, on_change=gatherer.wake,
+        )  # fmt: skip
+        follower = Follower(
+            store, config, clusters, identifier, recorder, metrics, on_change=changed, on_event=own.noticed
+        )
         self._inbox = InboxWorker(
             store, config, identifier, recorder, alertmanagers, redactor, self.clock, metrics,
             owner=self._owner, on_change=changed,
         )  # fmt: skip
         tasks = [
-            asyncio.create_task(self._inbox.run(), name="inbox"),
-            asyncio.create_task(gatherer.run(), name="gather"),
-            asyncio.create_task(follower.run(), name="follow"),
-            asyncio.create_task(deliverer.run(), name="deliver"),
-            asyncio.create_task(self._housekeeping(store), name="housekeeping"),
+            self._worker("inbox", self._inbox.run),
+            self._worker("gather", gatherer.run),
+            self._worker("follow", follower.run),
+            self._worker("watch", own.run),
+            self._worker("deliver", deliverer.run),
+            self._worker("housekeeping", partial(self._housekeeping, store)),
             *(asyncio.create_task(follower.watch(one), name=f"watch-{one.name}") for one in clusters.values()),
         ]
         self.store = store
@@ -191,6 +204,23 @@ class Service:
         for task, result in zip(tasks, results, strict=True):
             if task in dead:
                 raise result if isinstance(result, Exception) else RuntimeError(f"{task.get_name()} ended")
+
+    def _worker(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._through_bad_disks(name, run), name=name)
+
+    async def _through_bad_disks(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a worker for ever. Where the disk fails it begins anew, as after a start: nothing is lost by that.
+
+        Ending the process would help nobody: it would only come back later than the disk does.
+        """
+        while True:
+            try:
+                await run()
+            except (OperationalError, StoreBusyError) as error:
+                log.error("service.store_failed", worker=name, error=str(getattr(error, "orig", error)))
+                await self.clock.sleep(STORE_AGAIN_S)
+            else:
+                return
 
     async def _housekeeping(self, store: Store) -> None:
         while True:

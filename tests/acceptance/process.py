@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -60,6 +61,12 @@ class Process:
         """Send a signal to our own process."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    def limit_files(self, size: int) -> tuple[int, int]:
+        """Let no write go beyond `size` bytes of a file, as on a full disk; returns the limits that were."""
+        assert self._process is not None
+        before = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+        return resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
 
     async def ended(self) -> int:
         """Await the end and return the exit code."""

@@ -160,3 +160,31 @@ async def test_what_was_told_before_a_restart_is_known_after_it(tmp_path: Path) 
             await service.until_state("resolved")
             await service.idle()
         assert len(vendors.slack_roots()) == len(vendors.incidents_resolved()) == len(vendors.jira_issues()) == 1
+
+
+async def test_a_full_disk_is_said_and_lived_through_and_nothing_accepted_is_lost(tmp_path: Path) -> None:
+    receivers = f"- name: platform\n  {pagerduty()}\n"
+    accepted: set[int] = set()
+    async with (
+        FakeVendors() as vendors,
+        process(routes_yaml(vendors, tmp_path, top=FAST, receivers=receivers)) as service,
+    ):
+        _, most = service.limit_files(64 * 1024)
+        number, refused = 0, False
+        async with httpx2.AsyncClient(timeout=10) as http:
+            async with asyncio.timeout(60):
+                while not refused:
+                    number += 1
+                    answer = await http.post(f"{service.url}/webhook", json=body(plan(number)))
+                    refused = answer.status_code == 503
+                    if not refused:
+                        accepted.add(number)
+                assert "cannot be stored" in answer.json()["error"]
+                while (await http.get(f"{service.url}/-/ready")).status_code != 503:
+                    await asyncio.sleep(0.05)
+            service.limit_files(most)
+            await service.until_answers("/-/ready")
+            await post_all(service.url, [number, number + 1], accepted)
+        assert {number, number + 1} <= accepted
+        await vendors.until(lambda v: len(v.incidents()) >= len(accepted), timeout=90)
+        assert len(vendors.incidents()) == len(accepted)
