@@ -48,4 +48,5 @@ class Patience:
             self._watch(loop)
         elif len(self._waiting) >= STORM:
             for timeout in self._waiting:
-                timeout.reschedule(loop.time())
+                if not timeout.expired():
+                    timeout.reschedule(loop.time())

@@ -36,6 +36,12 @@ async def test_a_storm_gives_up_together_long_before_its_time() -> None:
     assert all(one is not None and one >= STORM_S * 0.99 for one in waited)
 
 
+async def test_one_whose_own_time_is_up_at_the_same_moment_gives_up_like_the_others() -> None:
+    patience = Patience(STORM_S)
+    waited = await asyncio.gather(*(ask(patience, asyncio.Event()) for _ in range(2 * STORM)))
+    assert all(one is not None for one in waited)
+
+
 async def test_a_source_that_answers_some_is_waited_for_by_all() -> None:
     patience = Patience(3600.0)
     loop = asyncio.get_running_loop()
