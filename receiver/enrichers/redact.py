@@ -4,145 +4,40 @@ Two ways to know a secret: by its own form (a private key, a token with a known 
 (`password:`, `--token`, `Authorization:`). Too much hidden costs a reader a word, too little costs a password; what
 must survive is what people search by: UIDs, digests, thumbprints, MAC addresses, WWNs, names and paths of secrets.
 
-All patterns are RE2: time grows with the length of the text, whatever the text and whatever a user configured.
+All patterns are RE2: time grows with the length of the text, whatever the text and whatever a user configured. Lines
+stay lines: a secret of several lines leaves empty ones behind, so that line numbers still mean something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import re2
 
+from receiver.enrichers.redact_rules import (
+    IS_SECRET,
+    JSON_VALUE,
+    QUOTES,
+    REFERENCE,
+    RULES,
+    SECRET_JSON,
+    SECRET_YAML,
+    YAML_VALUE,
+    Rule,
+    object_name,
+)
+from receiver.model import Alert
+
 HIDDEN = "‹hidden›"
 
-_WORD = (
-    r"(?:pass(?:word|wd|phrase|code)s?|pwd|secrets?|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key"
-    r"|account[_-]?key|shared[_-]?key|encryption[_-]?key|luks[_-]?key|recovery[_-]?key|routing[_-]?key|integration[_-]?key"
-    r"|credentials?|session[_-]?id|vmware_soap_session|vmware-api-session-id|sig(?:ning)?[_-]?secret)"
-)
-# What may follow the word and still be the secret itself: `password2`, `secretValue`, `token_b64`. `secretName`,
-# `tokenFile` and the like only say where it is.
-_SUFFIX = r"(?:[_-]?(?:value|data|string|text|b64|base64|hash|id|key|base|old|new|[0-9]{1,3}))?"
-_VALUE = (
-    r"(?:\\+\"[^\"\\]*|\"(?:[^\"\\]|\\.)*|'[^']*|\[\"[^\"]*|[^\s,;&\"'\\{}\[\])<>]+(?:\\?[^\s,;&\"'\\{}\[\])<>]+)*)"
-)
+_HIDDEN = HIDDEN.encode()
+# Finds in one text. A log has some dozens; a text with more is a dump of credentials or made to keep us busy, and what
+# follows in it is hidden line by line. Bounds the time: 5 MB of nothing but passwords take less than a second.
+MAX_FINDS = 10_000
 
-# Words that stand behind `token:` in an error text, and values that are no secret.
-_HARMLESS = frozenset(
-    (  # noqa: SIM905
-        "null nil none <nil> true false yes no not is was the a an access permission incorrect invalid "
-        "missing expired required failed cannot unable file unset empty unauthorized forbidden denied "
-        "unknown wrong malformed must should has have could authentication bearer basic redacted <redacted> "
-        "hidden <hidden> undefined optional rejected error err "
-    ).split()
-)
-_PATH = re2.compile(
-    r"^[+@]?(?:file:)?(?:/|\./|~/)(?:etc|var|run|tmp|home|mnt|opt|root|usr|proc|dev|data|secrets?)(?:/|$)"
-)
-_MASK = re2.compile(r"^[*•.xX\-_]+$")
-_DIGIT = re2.compile(r"[0-9]")
-_UPPER = re2.compile(r"[A-Z]")
-_LOWER = re2.compile(r"[a-z]")
-_REFERENCE = re2.compile(r"(?i)pull[_-]?secrets?$")
-_QUOTES = "\"'\\[ "
-
-
-def _plain(value: str) -> bool:
-    """Tell whether a named value is no secret: a word of an error text, a path, or already hidden."""
-    bare = value.strip(_QUOTES + ".,:;")
-    return (
-        not bare
-        or bare.lower() in _HARMLESS
-        or HIDDEN in value
-        or bool(_MASK.search(bare))
-        or bool(_PATH.search(value.strip(_QUOTES)))
-    )
-
-
-def _wordy(value: str) -> bool:
-    """Tell whether a value behind `Bearer` or `Basic` is an ordinary word."""
-    mixed = _UPPER.search(value[1:]) and _LOWER.search(value)
-    return _plain(value) or not (_DIGIT.search(value) or mixed or len(value) >= 24 or value.endswith("="))
-
-
-def _opening(value: str) -> str:
-    """Return the quotes that open a value, to be kept."""
-    return value[: len(value) - len(value.lstrip(_QUOTES))]
-
-
-class _Rule:
-    """A pattern with the named groups `keep` (optional), `secret`, `end` (optional)."""
-
-    def __init__(self, pattern: str, harmless: Callable[[str], bool] | None = None) -> None:
-        self.pattern = re2.compile(pattern)
-        self.harmless = harmless
-
-    def apply(self, text: str) -> tuple[str, int]:
-        hidden = 0
-
-        def replace(match: Any) -> str:
-            nonlocal hidden
-            groups = match.groupdict()
-            keep, secret, end = groups.get("keep") or "", groups["secret"] or "", groups.get("end") or ""
-            if HIDDEN in secret or (
-                self.harmless is not None and (self.harmless(secret) or _REFERENCE.search(keep.rstrip(" :=\"'")))
-            ):
-                return str(match[0])
-            hidden += 1
-            return f"{keep}{_opening(secret)}{HIDDEN}{end}"
-
-        return str(self.pattern.sub(replace, text)), hidden
-
-
-_RULES: tuple[_Rule, ...] = (
-    # Private keys: whole, begun and cut off, or cut off in front (a log tail starts anywhere).
-    _Rule(
-        r"(?P<keep>-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)"
-        r"(?P<secret>(?:[^-]|-[^-]|--[^-]|---[^-]|----[^-])*)(?P<end>-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)"
-    ),
-    _Rule(r"(?P<keep>-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)(?P<secret>(?:\s|\\n|[A-Za-z0-9+/=]{16,})+)"),
-    _Rule(
-        r"(?P<secret>(?:[A-Za-z0-9+/=]{16,}(?:\s|\\n)+)+[A-Za-z0-9+/=]*\s*)"
-        r"(?P<end>-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)"
-    ),
-    # Tokens with a form of their own.
-    _Rule(r"(?P<secret>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*)"),
-    _Rule(r"(?P<secret>\bsha256~[A-Za-z0-9_-]{16,})"),
-    _Rule(r"(?P<secret>\b(?:AKIA|ASIA)[0-9A-Z]{16}\b)"),
-    _Rule(
-        r"(?P<secret>\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
-        r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}|[sr]k_live_[A-Za-z0-9]{16,}"
-        r"|hvs\.[A-Za-z0-9_-]{20,}|ATATT[A-Za-z0-9_=-]{20,}|npm_[A-Za-z0-9]{30,}))"
-    ),
-    _Rule(r"(?P<keep>hooks\.slack\.com/(?:services|workflows|triggers)/)(?P<secret>[A-Za-z0-9/_-]+)"),
-    _Rule(r"(?P<secret>\b[0-9]{6}(?:-[0-9]{6}){7}\b)"),  # BitLocker recovery key
-    # In URLs and connection strings; the user name stays.
-    _Rule(r"(?P<keep>[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:\"'<>]*:)(?P<secret>[^\s/\"'<>]+)(?P<end>@)"),
-    _Rule(r"(?P<keep>\b[\w.-]+:)(?P<secret>[^\s:@/]+)(?P<end>@(?:tcp|unix)\()"),
-    _Rule(r"(?i)(?P<keep>[?&](?:sig|signature|key|code|auth|x-amz-signature|x-amz-security-token|x-amz-credential)=)(?P<secret>[^&\s\"'<>]+)"),
-    # Headers.
-    _Rule(
-        r"(?i)(?P<keep>\bauthorization\\*[\"']?\s*[:=]\s*\[?\\*[\"']?(?:(?:bearer|basic|token|negotiate|digest|apikey|splunk|aws4-hmac-sha256)\s+)?)"
-        r"(?P<secret>[^\s\"'\\\]]+(?:, ?[A-Za-z]+=[^\s\"'\\\]]+)*)",
-        _plain,
-    ),
-    _Rule(r"(?i)(?P<keep>\b(?:set-)?cookie:\s*)(?P<secret>(?:[^\r\n\"']|\"[^\r\n\"]*\")+)"),
-    _Rule(r"(?i)(?P<keep>\bbearer\s+)(?P<secret>[A-Za-z0-9._~+/=-]{8,})", _wordy),
-    _Rule(r"(?i)(?P<keep>\bbasic\s+)(?P<secret>[A-Za-z0-9+/]{8,}={0,2})", _wordy),
-    # By the name in front: XML, command line, netrc, SQL, then every `name: value` form.
-    _Rule(rf"(?i)(?P<keep><(?:\w+:)?\w*{_WORD}{_SUFFIX}(?:\s[^<>]*)?>)(?P<secret>[^<]+)(?P<end></)", _plain),
-    _Rule(rf"(?i)(?P<keep>\s--?[\w-]*{_WORD}\s+)(?P<secret>\"[^\"]*|'[^']*|[^\s\"'-][^\s\"']*)", _plain),
-    _Rule(r"(?P<keep>(?:\s-u|\s--user)[ =]+[\"']?[^\s:\"']+:)(?P<secret>[^\s\"']+)"),
-    _Rule(r"(?P<keep>--key\s+[^\s:]+:key:)(?P<secret>\S+)"),
-    _Rule(r"(?i)(?P<keep>\bpassphrase:[ \t]+)(?P<secret>[^\s\"'{}][^\r\n\"'{}]*)", _plain),  # may hold blanks
-    _Rule(r"(?i)(?P<keep>\blogin\s+\S+\s+password\s+)(?P<secret>\S+)"),
-    _Rule(r"(?i)(?P<keep>\bidentified by\s+[\"'])(?P<secret>[^\"']+)"),
-    _Rule(
-        rf"(?i)(?P<keep>[\w.-]*{_WORD}{_SUFFIX}\\*[\"']?\]?(?:\s*[:=]>?\s*|\s+=>\s+)(?:[|>][+-]?\s*\n\s+)?)(?P<secret>{_VALUE})",
-        _plain,
-    ),
-)  # fmt: skip
+_Span = tuple[int, int]
 
 
 class Redactor:
@@ -158,32 +53,119 @@ class Redactor:
         options.log_errors = False
         for pattern in patterns:
             try:
-                self._own.append(re2.compile(pattern, options))
-            except re2.error as error:
-                raise ValueError(f"pattern {pattern!r} cannot be used: {error}; use RE2 syntax") from None
+                self._own.append(re2.compile(pattern.encode(), options))
+            except (re2.error, UnicodeEncodeError) as error:
+                said = error.args[0] if error.args else error
+                said = said.decode(errors="replace") if isinstance(said, bytes) else said
+                raise ValueError(f"pattern {pattern!r} cannot be used: {said}; use RE2 syntax") from None
 
     def text(self, text: str) -> tuple[str, int]:
         """Return the text without secrets, and how many were hidden. Hiding twice changes nothing."""
-        total = 0
-        for rule in _RULES:
-            text, hidden = rule.apply(text)
-            total += hidden
+        # A lone half of a surrogate pair can come out of JSON: it passes through.
+        work = _Work(text.encode("utf-8", "surrogatepass"))
+        for rule in RULES:
+            work.rule(rule)
+        work.kubernetes_secrets()
         for pattern in self._own:
-            text, hidden = _hide_own(pattern, text)
-            total += hidden
-        return text, total
+            work.own(pattern)
+        return (work.data.decode("utf-8", "surrogatepass"), work.hidden) if work.hidden else (text, 0)
+
+    def alert(self, alert: Alert) -> Alert:
+        """Return the alert without secrets, for all that is kept or shown.
+
+        It keeps its fingerprint, which Alertmanager computed from the labels as they were; routes match those too.
+        """
+        return replace(
+            alert,
+            labels={name: self.text(value)[0] for name, value in alert.labels.items()},
+            annotations={name: self.text(value)[0] for name, value in alert.annotations.items()},
+            generator_url=self.text(alert.generator_url)[0],
+        )
 
 
-def _hide_own(pattern: Any, text: str) -> tuple[str, int]:
-    hidden = 0
+class _Work:
+    """A text on its way through the rules."""
 
-    def replace(match: Any) -> str:
-        nonlocal hidden
-        group = 1 if match.re.groups and match[1] is not None else 0
-        if not match[group] or HIDDEN in match[group]:
-            return str(match[0])
-        hidden += 1
-        begin, end = match.start(group) - match.start(), match.end(group) - match.start()
-        return f"{match[0][:begin]}{HIDDEN}{match[0][end:]}"
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.hidden = 0
+        self._left = MAX_FINDS
 
-    return str(pattern.sub(replace, text)), hidden
+    def rule(self, rule: Rule) -> None:
+        spans: list[_Span] = []
+        for match in self._finds(rule.pattern):
+            begin, end = match.span(1)
+            secret = self.data[begin:end]
+            if _HIDDEN in secret or (rule.harmless is not None and rule.harmless(secret)):
+                continue
+            if rule.by_key and object_name(secret):
+                key = self.data[match.start() : begin].rstrip(b" :=\"'")
+                if REFERENCE.search(key):
+                    continue
+            spans.append((begin + len(secret) - len(secret.lstrip(QUOTES)), end))
+        self._hide(spans)
+
+    def own(self, pattern: Any) -> None:
+        spans: list[_Span] = []
+        for match in self._finds(pattern):
+            begin, end = match.span(1 if pattern.groups and match.span(1)[0] >= 0 else 0)
+            if begin < end and not _meets(self.data, begin, end):
+                spans.append((begin, end))
+        self._hide(spans)
+
+    def kubernetes_secrets(self) -> None:
+        """Hide every value of a Secret that somebody printed."""
+        if not IS_SECRET.search(self.data):
+            return
+        blocks = [match.span(1) for match in self._finds(SECRET_JSON)]
+        self._hide([span for block in blocks for span in self._values(block[0], self.data[slice(*block)])])
+        spans: list[_Span] = []
+        for match in self._finds(SECRET_YAML):
+            at, depth = match.start(1), 0
+            for line in match[1].splitlines(keepends=True):
+                indent = len(line) - len(line.lstrip(b" \t"))
+                depth = depth or indent
+                if indent < depth:
+                    break
+                found = YAML_VALUE.search(line.rstrip(b"\r\n"))
+                if found is not None:
+                    group = 1 if found[1] is not None else 2
+                    spans.append((at + found.start(group), at + found.end(group)))
+                at += len(line)
+        self._hide([span for span in spans if _HIDDEN not in self.data[slice(*span)]])
+
+    def _values(self, at: int, block: bytes) -> Iterable[_Span]:
+        for found in JSON_VALUE.finditer(block):
+            if _HIDDEN not in found[1]:
+                yield at + found.start(1), at + found.end(1)
+
+    def _finds(self, pattern: Any) -> Iterable[Any]:
+        """Yield matches as long as there may be more; then hide what is left of the text."""
+        cut = None
+        for match in pattern.finditer(self.data):
+            if self._left <= 0:
+                cut = match.start()
+                break
+            self._left -= 1
+            yield match
+        if cut is not None:
+            lines = self.data[cut:].split(b"\n")
+            self.data = self.data[:cut] + b"\n".join(_HIDDEN if line.strip() else line for line in lines)
+            self.hidden += 1
+
+    def _hide(self, spans: Sequence[_Span]) -> None:
+        if not spans:
+            return
+        pieces, at = [], 0
+        for begin, end in spans:
+            pieces += [self.data[at:begin], _HIDDEN, b"\n" * self.data.count(b"\n", begin, end)]
+            at = end
+        pieces.append(self.data[at:])
+        self.data = b"".join(pieces)
+        self.hidden += len(spans)
+
+
+def _meets(data: bytes, begin: int, end: int) -> bool:
+    """Tell whether a span touches something hidden: a user's pattern may match inside of `‹hidden›` itself."""
+    width = len(_HIDDEN)
+    return _HIDDEN in data[max(begin - width + 1, 0) : end + width - 1]

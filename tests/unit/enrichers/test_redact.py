@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import string
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.enrichers.redact import HIDDEN, Redactor
+from receiver.enrichers.redact import HIDDEN, MAX_FINDS, Redactor
+from receiver.model import Alert, AlertStatus
 
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6Ing.eyJpc3MiOiJrdWJlcm5ldGVzL3NlcnZpY2VhY2NvdW50.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 KEY_BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
@@ -218,8 +220,37 @@ def test_a_pattern_that_re2_does_not_take_is_refused_with_a_cure() -> None:
 
 def test_a_hostile_text_takes_no_more_than_a_harmless_one_of_its_length() -> None:
     """Backtracking engines need hours for these; that the test ends is the point."""
-    for text in ("password:" * 20_000, "-----BEGIN PRIVATE KEY-----" * 5_000, "a://b:" * 30_000, '"\\' * 100_000):
+    for text in (
+        "password:" * 20_000,
+        "-----BEGIN PRIVATE KEY-----" * 5_000,
+        "password=ab " * 200_000,
+        "a://b:" * 30_000,
+        '"\\' * 100_000,
+    ):
         Redactor().text(text)
+
+
+def test_a_text_of_nothing_but_secrets_is_hidden_to_its_end_and_keeps_its_lines() -> None:
+    text = "password=Fake9876 x\n" * (MAX_FINDS + 500)
+    shown, hidden = Redactor().text(text)
+    assert "Fake9876" not in shown
+    assert shown.count("\n") == text.count("\n")
+    assert hidden > MAX_FINDS
+    assert Redactor().text(shown[-2_000:]) == (shown[-2_000:], 0)
+
+
+def test_half_a_surrogate_pair_passes_through() -> None:
+    assert Redactor(["x+"]).text("\ud83d password=Fake9876") == (f"\ud83d password={HIDDEN}", 1)
+
+
+def test_an_alert_is_shown_without_secrets_and_keeps_its_fingerprint() -> None:
+    at = datetime(2026, 11, 21, 8, tzinfo=UTC)
+    labels, link = {"alertname": "X", "url": "https://u:Fake1@h/"}, "https://p/graph?token=Fake2&x=1"
+    shown = Redactor().alert(Alert("00ff", AlertStatus.FIRING, labels, {"summary": "pwd=Fake3"}, at, None, link))
+    assert shown.labels == {"alertname": "X", "url": f"https://u:{HIDDEN}@h/"}
+    assert shown.annotations == {"summary": f"pwd={HIDDEN}"}
+    assert shown.generator_url == f"https://p/graph?token={HIDDEN}&x=1"
+    assert shown.fingerprint == "00ff"
 
 
 @given(st.text(), st.text(alphabet=string.ascii_letters + string.digits, min_size=12, max_size=40))
