@@ -43,7 +43,9 @@ class Follower:
         metrics: Metrics,
         *,
         on_change: Callable[[], None],
+        on_event: Callable[[str, PlanEvent], None] | None = None,
     ) -> None:
+        """`on_event` hears of every event of every cluster's watch, too; it must not block."""
         self._store = store
         self._config = config
         self._clusters = clusters
@@ -51,6 +53,7 @@ class Follower:
         self._recorder = recorder
         self._metrics = metrics
         self._on_change = on_change
+        self._on_event = on_event
         self._moved: dict[tuple[str, str], PlanRow] = {}
         self._synced: set[str] = set()
         self._unfollowed: frozenset[str] = frozenset()
@@ -80,6 +83,8 @@ class Follower:
 
     def _noticed(self, cluster: str, event: PlanEvent) -> None:
         """Remember the newest word on each Plan; `run` works it off."""
+        if self._on_event is not None:
+            self._on_event(cluster, event)
         if event.row is not None:
             self._moved[(cluster, event.row.uid)] = event.row
         if event.kind == "synced":

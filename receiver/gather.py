@@ -11,6 +11,7 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.config.model import Config
+from receiver.enrichers.carried import carry
 from receiver.enrichers.causes import causes_with
 from receiver.enrichers.evidence import CONTROLLER_NAMESPACES, Settings, gather_plan
 from receiver.enrichers.facts import evidence_facts
@@ -133,7 +134,7 @@ class Gatherer:
             self._on_change()
             return
         waited_s = max(0.0, draft.now - (draft.gather_due or draft.now))
-        evidence = await self._look(cluster, draft.identity, newest.alert, waited_s)
+        evidence = carry(draft.evidence, await self._look(cluster, draft.identity, newest.alert, waited_s))
         again = None if evidence.complete else min(AGAIN_MAX_S, AGAIN_MIN_S * 2.0 ** min(draft.gather_tries, 10))
 
         def route_again(current: Draft, alert: Alert) -> Routed:

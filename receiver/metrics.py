@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from receiver.model import AttemptOutcome, Change, DeliveryState
 
 PREFIX = "mtv_receiver"
+OWN_ALERTS = ("MTVVMFailed", "MTVPlanFailedUnalerted")
 REJECTED = ("not an object", "no status", "no labels", "other")
 
 
@@ -56,6 +57,15 @@ class Metrics:
             ["cluster"],
             registry=r,
         )
+        self.own_alerts = Counter(
+            f"{PREFIX}_own_alerts", "Alerts of our own that were raised, by name.", ["alertname"], registry=r
+        )
+        self.watch_bytes = Counter(
+            f"{PREFIX}_watch_plan_bytes",
+            "Bytes of whole Plans that were read because they execute.",
+            ["cluster"],
+            registry=r,
+        )
         self.config_loaded = Gauge(
             f"{PREFIX}_config_last_reload_successful",
             "1 if the configuration in the file is the one in force.",
@@ -67,7 +77,7 @@ class Metrics:
             self.rejected.labels(reason)
         for change in Change:
             self.changes.labels(change.value)
-        for where in ("inbox", "deliver", "gather", "follow", "web"):
+        for where in ("inbox", "deliver", "gather", "follow", "watch", "web"):
             self.bugs.labels(where)
         for kind in self.kinds:
             self.attempt_seconds.labels(kind)
@@ -76,5 +86,8 @@ class Metrics:
                 self.attempts.labels(kind, outcome.value)
             for state in DeliveryState:
                 self.deliveries.labels(kind, state.value)
+        for name in OWN_ALERTS:
+            self.own_alerts.labels(name)
         for cluster in clusters:
             self.clusters.labels(cluster).set(0)
+            self.watch_bytes.labels(cluster)

@@ -26,6 +26,7 @@ from receiver.config.sections import (
     read_clusters,
     read_global,
     read_subjects,
+    read_watch,
     read_web,
 )
 from receiver.config.wire import (
@@ -35,7 +36,6 @@ from receiver.config.wire import (
     RestWire,
     RoutesFile,
     StorageWire,
-    WatchWire,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigError", "Problem", "check", "load"]
 
-_NOT_ACTED_ON: Final = ("heartbeat", "watch", "namespace_routing")
+_NOT_ACTED_ON: Final = ("heartbeat", "namespace_routing")
 
 
 def load(path: Path, kinds: Sequence[Kind]) -> Config:
@@ -100,6 +100,7 @@ class _File:
         receivers = self._receivers()
         global_ = read_global(raw.get("global", {}), ("global",), reader)
         web = read_web(raw.get("web", {}), ("web",), reader)
+        watch = read_watch(raw.get("watch", {}), ("watch",), reader)
         alertmanagers = read_alertmanagers(raw.get("alertmanagers", []), ("alertmanagers",), reader)
         clusters = DEFAULT_CLUSTERS
         if "clusters" in raw:
@@ -128,6 +129,7 @@ class _File:
             receivers=receivers,
             global_=global_,
             web=web,
+            watch=watch,
             alertmanagers=alertmanagers,
             clusters=clusters,
             subjects=subjects,
@@ -182,7 +184,6 @@ class _File:
             if heartbeat.receiver:
                 path = ("heartbeat", "receiver")
                 check_names([heartbeat.receiver], names.receivers, "receiver", path, problems)
-        self._section(WatchWire, "watch")
         allowed: NamespaceRoutingWire | None = self._section(NamespaceRoutingWire, "namespace_routing")
         if allowed is not None:
             path = ("namespace_routing", "allow")

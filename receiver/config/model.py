@@ -192,6 +192,20 @@ class Global:
     shared_namespaces: tuple[str, ...] = ("openshift-mtv", "konveyor-forklift", "mtv-integrations")
 
 
+OWN_ALERTS = ("MTVVMFailed", "MTVPlanFailedUnalerted")
+"""What this version raises by itself: see `receiver.watch_rules`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`watch:` of routes.yaml: what no alert tells."""
+
+    alerts: tuple[str, ...] = OWN_ALERTS
+    """Names of those that are raised."""
+    unalerted_after_s: float = 180.0
+    """So long a Plan may be Failed before it counts as one that no alert follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Auth:
     """Who may call: any of these. All empty: everybody who reaches the port."""
@@ -223,6 +237,7 @@ class Config:
     receivers: Mapping[str, Receiver]
     global_: Global = Global()
     web: Web = Web()
+    watch: Watch = Watch()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
     clusters: tuple[ClusterConfig, ...] = ()
     subjects: tuple[SubjectRule, ...] = ()

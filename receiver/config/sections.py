@@ -8,25 +8,42 @@ from typing import Any, Final
 from receiver.config.http_settings import resolve_http
 from receiver.config.matching import read_matchers
 from receiver.config.model import (
+    OWN_ALERTS,
     AlertmanagerConfig,
     Auth,
     ClusterConfig,
     Global,
     Secret,
     SubjectRule,
+    Watch,
     Web,
 )
 from receiver.config.positions import Path
 from receiver.config.problems import Problems
 from receiver.config.reader import Reader
 from receiver.config.secret_files import warn_of_missing
-from receiver.config.wire import AlertmanagerWire, ClusterWire, GlobalWire, SubjectWire, WebAuthWire, WebWire
+from receiver.config.wire import (
+    AlertmanagerWire,
+    ClusterWire,
+    GlobalWire,
+    SubjectWire,
+    WatchWire,
+    WebAuthWire,
+    WebWire,
+)
 from receiver.routing.matchers import parse_matchers
 
 NOT_YET: Final = ("accepted, not acted on yet", "remove it, or wait for a version that does")
 
+OWN_NOT_YET: Final = ("MTVPlanStuck",)
+"""Names of own alerts that a later version raises."""
+
+_OWN_NAMES: Final = "|".join((*OWN_ALERTS, *OWN_NOT_YET))
+OWN_SUBJECT: Final = SubjectRule(parse_matchers(f'alertname=~"{_OWN_NAMES}"'), "failure")
+"""Our own alerts always are about the Plan that they name, whatever `subjects:` says of others."""
+
 DEFAULT_SUBJECTS: Final[tuple[SubjectRule, ...]] = (
-    SubjectRule(parse_matchers('alertname=~"MTVPlanFailed|MigrationFailed|MTVVMFailed|MTVPlanStuck"'), "failure"),
+    SubjectRule(parse_matchers(f'alertname=~"MTVPlanFailed|MigrationFailed|{_OWN_NAMES}"'), "failure"),
     SubjectRule(parse_matchers('alertname="MigrationSucceeded"'), "success"),
 )
 """The rule that the shipped alerts have, Forklift's own alerts, and ours."""
@@ -139,8 +156,8 @@ def read_clusters(raw: Any, path: Path, reader: Reader) -> tuple[ClusterConfig, 
 
 
 def read_subjects(raw: Any, path: Path, reader: Reader) -> tuple[SubjectRule, ...]:
-    """Return `subjects:`, which replace the default ones."""
-    rules: list[SubjectRule] = []
+    """Return `subjects:`, which replace the default ones, all but our own alerts'."""
+    rules: list[SubjectRule] = [OWN_SUBJECT]
     for at, item in enumerate(reader.sequence(raw, path)):
         where = (*path, at)
         wire = reader.read(SubjectWire, reader.mapping(item, where), where)
@@ -151,9 +168,28 @@ def read_subjects(raw: Any, path: Path, reader: Reader) -> tuple[SubjectRule, ..
     return tuple(rules)
 
 
+def read_watch(raw: Any, path: Path, reader: Reader) -> Watch:
+    """Return `watch:`; `alerts: []` switches all of our own alerts off."""
+    wire = reader.read(WatchWire, reader.mapping(raw, path), path) or WatchWire()
+    if isinstance(raw, Mapping) and "stuck_after" in raw:
+        reader.problems.warn((*path, "stuck_after"), *NOT_YET)
+    good: list[str] = []
+    for at, name in enumerate(wire.alerts):
+        where = (*path, "alerts", at)
+        where = where if where in reader.problems.document.nodes else where[:-1]
+        if name in OWN_NOT_YET:
+            reader.problems.warn(where, f"{name} is {NOT_YET[0]}", NOT_YET[1])
+        elif name not in OWN_ALERTS:
+            cure = f"name one of {', '.join(OWN_ALERTS)}; others come from Alertmanager"
+            reader.problems.add(where, f"{name!r} is no alert of our own", cure)
+        else:
+            good.append(name)
+    return Watch(alerts=tuple(dict.fromkeys(good)), unalerted_after_s=wire.unalerted_after)
+
+
 def plan_alert_names(rules: Sequence[SubjectRule]) -> frozenset[str]:
     """Return names of alerts about plans, as far as they are known: the usual ones, and what rules name outright."""
-    usual = ("MTVPlanFailed", "MigrationFailed", "MigrationSucceeded", "MTVVMFailed", "MTVPlanStuck")
+    usual = ("MTVPlanFailed", "MigrationFailed", "MigrationSucceeded", *OWN_ALERTS, *OWN_NOT_YET)
     named = (m.value for rule in rules for m in rule.matchers if m.name == "alertname" and m.op == "=")
     return frozenset((*usual, *named))
 

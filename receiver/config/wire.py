@@ -17,6 +17,7 @@ from receiver.config.model import (
     Manners,
     Secret,
     SubjectRule,
+    Watch,
     Web,
 )
 from receiver.config.settings import LinkUrl, Names, PathFromFile, Settings, Url
@@ -24,6 +25,7 @@ from receiver.config.settings import LinkUrl, Names, PathFromFile, Settings, Url
 _GLOBAL: Final = Global()
 _MANNERS: Final = Manners()
 _SUBJECT: Final = SubjectRule(())
+_WATCH: Final = Watch()
 _ALERTMANAGER: Final = AlertmanagerConfig("", "")
 
 LONGEST_SEND_S: Final = 20.0
@@ -236,7 +238,8 @@ class WatchWire(Settings):
     """What no alert tells."""
 
     stuck_after: Duration = Field(default=600.0, gt=0)
-    alerts: Names = ()
+    unalerted_after: Duration = Field(default=_WATCH.unalerted_after_s, gt=0)
+    alerts: Names = _WATCH.alerts
 
 
 class RedactionWire(Settings):

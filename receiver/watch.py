@@ -1,0 +1,258 @@
+"""Raises what no alert tells: a VM that failed while its Plan still runs, and a failed Plan that no alert follows.
+
+Our own alerts enter the inbox like Alertmanager's, with the Plan's UID, and so join its story. They hold until an alert
+of Alertmanager's fires in that story or the Plan leaves the state that they tell of. What fires is in the store: a
+restart goes on with it. A Plan that cannot be read raises nothing and ends nothing. How a failed VM is found at little
+cost: `receiver.watch_pace`; what is raised when: `receiver.watch_rules`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+
+from receiver.clock import Clock
+from receiver.config.model import ClusterConfig, Config
+from receiver.kube import Cluster, ClusterError, PlanEvent, PlanRow
+from receiver.metrics import Metrics
+from receiver.model import Alert
+from receiver.store import own_alerts
+from receiver.store.engine import Conn, Store
+from receiver.watch_pace import Pace
+from receiver.watch_rules import VM_FAILED, Failing, Standing, failing_of, judge
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.5
+JUDGE_EVERY_S = 2.0
+"""How often alerts that wait for Alertmanager's are judged when nothing happens."""
+ALERT_SLACK_S = 60.0
+"""An alert that came so shortly before the watch saw the Plan fail tells of the same failure."""
+REFUSED_REST_S = 300.0
+"""After "forbidden", failed pods are not asked for for so long: rights do not come faster."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One cluster, and what is in hand of its Plans, by UID."""
+
+    config: ClusterConfig
+    cluster: Cluster
+    pace: Pace = field(default_factory=Pace)
+    failed_at: dict[str, float] = field(default_factory=dict)
+    """When we saw a Plan become Failed, monotonic, while nobody has told of it."""
+    moved: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    """Became Failed: their evidence is wanted again."""
+    hints_after: float = float("-inf")
+
+    @property
+    def current(self) -> bool:
+        """Is the watch complete and at work? Else nothing is judged by it."""
+        index = self.cluster.plans()
+        return index.synced and index.problem is None
+
+
+class OwnAlerts:
+    """Runs until cancelled."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        clusters: Mapping[str, Cluster],
+        clock: Clock,
+        metrics: Metrics,
+        redact: Callable[[str], tuple[str, int]],
+        *,
+        on_alert: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """`on_alert`: the inbox has something new; `on_change`: a story wants evidence."""
+        self._store = store
+        self._watch = config.watch
+        self._clock = clock
+        self._metrics = metrics
+        self._redact = lambda text: redact(text)[0]
+        self._on_alert = on_alert
+        self._on_change = on_change
+        # What was gathered once does not go on: it raises nothing.
+        live = [one for one in config.clusters if one.name in clusters and one.must_gather is None]
+        self._watched = {one.name: _Watched(one, clusters[one.name]) for one in live}
+        self._raised: dict[str, dict[str, Alert]] = {}
+        """Our alerts that fire: Plan's UID → fingerprint → alert."""
+
+    def noticed(self, cluster: str, event: PlanEvent) -> None:
+        """Take in what a Plan watch saw; never blocks."""
+        one, row = self._watched.get(cluster), event.row
+        if one is None or row is None:
+            return
+        now = self._clock.monotonic()
+        one.moved.add(row.uid)
+        if event.kind == "deleted" or not row.executing:
+            one.pace.ended(row.uid)
+        else:
+            one.pace.executes(row.uid, row.resource_version, now)
+        if event.kind == "deleted" or not _failed(row):
+            one.failed_at.pop(row.uid, None)
+        elif event.before is not None and not _failed(event.before):
+            # Only what we saw happen: what was Failed before we looked is no news.
+            one.failed_at[row.uid] = now
+            one.ended.add(row.uid)
+
+    async def run(self) -> None:
+        """Work for ever."""
+        for alert in await self._store.browse(own_alerts.firing):
+            self._raised.setdefault(alert.labels.get("plan", ""), {})[alert.fingerprint] = alert
+        async with asyncio.TaskGroup() as all_of_them:
+            for one in self._watched.values():  # a cluster that hangs holds up no other
+                all_of_them.create_task(self._every(TICK_S, partial(self._round, one)))
+            all_of_them.create_task(self._every(JUDGE_EVERY_S, self._judge_waiting))
+
+    async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            await self._safely(work())
+            await self._clock.sleep(seconds)
+
+    async def _safely(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            self._metrics.bugs.labels("watch").inc()
+            log.exception("watch.bug")
+
+    async def _round(self, one: _Watched) -> None:
+        if not one.current:
+            return
+        while one.ended:
+            await self._ended(one, one.ended.pop())
+        while one.moved:
+            uid = one.moved.pop()
+            if uid in self._raised:
+                await self._judge(one, uid)
+        if VM_FAILED in self._watch.alerts:
+            await self._hints(one)
+            await self._look(one)
+
+    async def _ended(self, one: _Watched, uid: str) -> None:
+        """Read the evidence of a story again that we opened while its Plan ran."""
+        row = one.cluster.plans().by_uid(uid)
+        if row is not None and uid in self._raised:
+            alias = _alias(one, row)
+            await self._store.write(lambda conn: own_alerts.want_evidence(conn, uid, alias))
+            self._on_change()
+
+    async def _hints(self, one: _Watched) -> None:
+        """Ask which of the Plans that execute have a failed pod."""
+        now = self._clock.monotonic()
+        asked = one.pace.to_hint(now, frozenset(self._raised)) if now >= one.hints_after else ()
+        if not asked:
+            return
+        selector = f"plan in ({','.join(sorted(asked))})"
+        try:
+            pods = await one.cluster.list("Pod", None, label_selector=selector, field_selector="status.phase=Failed")
+        except ClusterError as error:
+            if error.reason in ("forbidden", "not found"):
+                one.hints_after = now + REFUSED_REST_S
+                log.warning("watch.no_hints", cluster=one.config.name, problem=error.message)
+            return
+        for pod in pods:
+            labels = pod["metadata"].get("labels")
+            uid = labels.get("plan") if isinstance(labels, dict) else None
+            if isinstance(uid, str):
+                one.pace.hinted(uid, now)
+
+    async def _look(self, one: _Watched) -> None:
+        """Read the Plan whose turn it is, and keep of it only what failed."""
+        now = self._clock.monotonic()
+        uid = one.pace.next(now)
+        row = one.cluster.plans().by_uid(uid) if uid is not None else None
+        if uid is None or row is None:
+            return
+        plan = None
+        try:
+            plan = await one.cluster.get_plan(row.namespace, row.name)
+        except ClusterError as error:
+            log.info("watch.not_read", cluster=one.config.name, plan=f"{row.namespace}/{row.name}", why=error.message)
+        metadata = plan["metadata"] if plan is not None else {}
+        size = len(json.dumps(plan)) if plan is not None else 0
+        self._metrics.watch_bytes.labels(one.config.name).inc(size)
+        one.pace.was_read(uid, now, size, str(metadata.get("resourceVersion") or ""))
+        if plan is not None and metadata.get("uid") == uid:
+            await self._judge(one, uid, failing_of(plan, self._redact), read=True)
+
+    async def _judge_waiting(self) -> None:
+        """Judge what time or Alertmanager may have changed: alerts that fire, and failures that nobody told."""
+        now = self._clock.monotonic()
+        for one in self._watched.values():
+            late = [uid for uid, at in one.failed_at.items() if now - at >= self._watch.unalerted_after_s]
+            for uid in late if one.current else ():
+                await self._judge(one, uid, late_s=now - one.failed_at[uid])
+                one.failed_at.pop(uid, None)
+        for uid in tuple(self._raised):
+            home = next((one for one in self._watched.values() if one.cluster.plans().by_uid(uid)), None)
+            if home is not None and home.current:
+                await self._judge(home, uid)
+            elif home is None and all(one.current for one in self._watched.values()):
+                await self._judge(None, uid)
+
+    async def _judge(
+        self,
+        one: _Watched | None,
+        uid: str,
+        failing: Failing | None = None,
+        *,
+        read: bool = False,
+        late_s: float | None = None,
+    ) -> None:
+        """Apply the rules to one Plan; `late_s`: it has been Failed for so long."""
+        row = one.cluster.plans().by_uid(uid) if one is not None else None
+        alias = _alias(one, row) if one is not None and row is not None else ""
+        taken_over = unalerted = False
+        if row is not None and _failed(row):
+            taken_over = await self._store.read(lambda conn: own_alerts.told_by_others(conn, uid, alias))
+            if late_s is not None:
+                within_s = late_s + ALERT_SLACK_S
+                told = await self._store.read(lambda conn: own_alerts.told_by_others(conn, uid, alias, within_s))
+                unalerted = not told
+        raised = self._raised.get(uid, {})
+        standing = Standing(tuple(raised.values()), row, failing, read, taken_over, unalerted)
+        config = one.config if one is not None else None
+        said = judge(standing, config, self._clock.now(), self._watch.alerts)
+        if said:
+            await self._say(uid, alias, said)
+
+    async def _say(self, uid: str, alias: str, said: tuple[Alert, ...]) -> None:
+        async def write(conn: Conn) -> None:
+            await own_alerts.say(conn, said)
+            if any(alert.firing for alert in said):
+                await own_alerts.want_evidence(conn, uid, alias)
+
+        await self._store.write(write)
+        held = self._raised.setdefault(uid, {})
+        for alert in said:
+            if alert.firing:
+                if alert.fingerprint not in held:
+                    self._metrics.own_alerts.labels(alert.name).inc()
+                held[alert.fingerprint] = alert
+            else:
+                held.pop(alert.fingerprint, None)
+            log.info("watch.alert", alert=alert.name, status=alert.status.value, plan=uid)
+        if not held:
+            del self._raised[uid]
+        self._on_alert()
+        self._on_change()
+
+
+def _failed(row: PlanRow) -> bool:
+    return row.failed and not row.executing
+
+
+def _alias(one: _Watched, row: PlanRow) -> str:
+    return f"plan/{one.config.name}/{row.namespace}/{row.name}"
