@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from receiver.cli import config, db, deliveries, stories
+from receiver.cli import config, db, deliveries, diagnose, stories
 from receiver.cli.check import check
 from receiver.cli.explain import explain
 from receiver.cli.serve import serve
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(check)
 app.command()(explain)
+app.add_typer(diagnose.app, name="diagnose")
 app.add_typer(stories.app, name="stories")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(db.app, name="db")

@@ -17,13 +17,9 @@ from receiver.attempt import MUTED_CHECK, Destination
 from receiver.clock import Clock
 from receiver.config.model import Config, Route
 from receiver.destinations import Manner
-from receiver.enrichers.causes import causes_with
-from receiver.enrichers.evidence import Settings, gather_plan
 from receiver.enrichers.facts import evidence_facts
-from receiver.enrichers.others import gather_other
-from receiver.enrichers.overrides import Overrides, own_namespace
 from receiver.enrichers.redact import Redactor
-from receiver.enrichers.shelf import Shelf
+from receiver.explain_evidence import Reader
 from receiver.identify import Identified, Identifier
 from receiver.kube import Cluster
 from receiver.model import (
@@ -156,10 +152,8 @@ class _Explainer:
         self._config = config
         self._clusters = clusters
         self._now = clock.now()
-        self._redactor = redactor
         self._destinations = destinations
-        self._shelf = Shelf(config.runbooks, config.web.external_url, Overrides(own_namespace()))
-        self._settings = Settings(runbooks=config.runbooks, causes=causes_with(config.causes))
+        self._reader = Reader(config, clusters, redactor, timeout_s=config.global_.evidence_timeout_s)
         self._room = asyncio.Semaphore(AT_ONCE)
         self.identifier = Identifier(config, clusters, clock, redactor.text)
 
@@ -188,23 +182,7 @@ class _Explainer:
         cluster = self._clusters.get(found.identity.cluster)
         if cluster is None or not alert.firing or found.role != "failure":
             return None
-        timeout_s = self._config.global_.evidence_timeout_s
-        runbook = await self._shelf.runbook(cluster, found.identity, alert)
-        if found.identity.kind != "plan":
-            return await gather_other(
-                cluster, alert, redactor=self._redactor, now=self._now, timeout_s=timeout_s, runbook=runbook
-            )
-        evidence = await gather_plan(
-            cluster,
-            found.identity,
-            alert.annotations,
-            redactor=self._redactor,
-            now=self._now,
-            timeout_s=timeout_s,
-            alertname=alert.name,
-            settings=replace(self._settings, runbooks={alert.name: runbook.url} if runbook else {}),
-        )
-        return await self._shelf.for_cause(cluster, found.identity, evidence, alert)
+        return await self._reader.read(cluster, found.identity, alert, self._now)
 
     def _story(self, alert: Alert, found: Identified, evidence: Evidence | None, targets: Sequence[Target]) -> Story:
         """Return the story as this alert alone would open it. Its id comes from the alert: two runs can be compared."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,32 +13,17 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
-from receiver import build
-from receiver.attempt import Destination
 from receiver.cli.common import Exit, problem_line
+from receiver.cli.online import GOOD, REFUSED, SKIPPED, UNASKED, Asked, ask_all
 from receiver.cli.output import JSON_OPTION, console, print_json, table
 from receiver.config.load import check as check_config
-from receiver.config.model import ClusterConfig, Config, SecretError
+from receiver.config.model import Config
 from receiver.config.problems import Problem
 from receiver.destinations.registry import ALL
-from receiver.errors import DeliveryError, Transient, Unknown
-from receiver.kube import ClusterError
 from receiver.rendering.templates import Templates
 
 _FILE = typer.Argument(metavar="[FILE]", envvar="MTV_RECEIVER_CONFIG", help="The configuration file.")
-_PROBE_PLAN = "mtv-receiver-check"
-"""A plan of this name is looked for to see whether plans may be listed."""
-GOOD, REFUSED, UNASKED, SKIPPED = "good", "refused", "not asked", "skipped"
-_STYLES = {GOOD: "green", REFUSED: "red", UNASKED: "yellow", SKIPPED: ""}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What one destination or cluster answered."""
-
-    what: str
-    result: str
-    detail: str
+_MARKS = {GOOD: ("✓", "green"), REFUSED: ("✗", "red"), UNASKED: ("✗", "yellow"), SKIPPED: ("–", "")}
 
 
 def check(
@@ -52,7 +37,7 @@ def check(
     """Print all problems of configuration and templates, each with its place and its cure."""
     config, found = check_config(file, ALL)
     problems = sorted([*found, *_template_problems(file, config)])
-    asked = asyncio.run(_ask_all(config)) if online and config is not None else ()
+    asked = asyncio.run(ask_all(config)) if online and config is not None else ()
     if as_json:
         print_json(_as_json(problems, asked))
     else:
@@ -81,48 +66,6 @@ def _templates_of(file: Path) -> Path | None:
     return file.absolute().parent / name if isinstance(name, str) and name else None
 
 
-# --- asking ---
-
-
-async def _ask_all(config: Config) -> tuple[Asked, ...]:
-    words = build.renderer(config, lambda _: None)
-    async with build.destinations(config, words) as destinations:
-        asking = [_probe(one) for one in destinations.values()] + [_ask_cluster(one) for one in config.clusters]
-        return tuple(await asyncio.gather(*asking))
-
-
-async def _probe(destination: Destination) -> Asked:
-    label, limit = destination.config.label, destination.config.manners.timeout_s
-    try:
-        async with asyncio.timeout(limit):
-            await destination.sender.probe()
-    except TimeoutError:
-        return Asked(label, UNASKED, f"no answer within {limit:g} s")
-    except (Transient, Unknown) as error:
-        return Asked(label, UNASKED, error.reason)
-    except DeliveryError as error:
-        return Asked(label, REFUSED, error.reason)
-    except SecretError as error:
-        return Asked(label, REFUSED, str(error))
-    return Asked(label, GOOD, "")
-
-
-async def _ask_cluster(config: ClusterConfig) -> Asked:
-    what = f"cluster {config.name}"
-    cluster = build.cluster(config)
-    if cluster is None:
-        return Asked(what, SKIPPED, "not in a pod, and no kubeconfig_file: there is nobody to ask")
-    try:
-        version = await cluster.version()
-        await cluster.find_plans(_PROBE_PLAN)
-    except ClusterError as error:
-        away = error.reason in ("unreachable", "timeout")
-        return Asked(what, UNASKED if away else REFUSED, error.message)
-    finally:
-        await cluster.aclose()
-    return Asked(what, GOOD, version)
-
-
 # --- telling ---
 
 
@@ -139,11 +82,31 @@ def _print(
         said = f"good ({had})" + (f", {said}" if said else "") if len(problems) == warnings else said
     out.print(f"{file}: {said}", soft_wrap=True)
     if asked:
-        shown = table("ASKED", "ANSWER", "DETAIL", stretch="DETAIL")
-        for one in asked:
-            shown.add_row(Text(one.what), Text(one.result, _STYLES[one.result]), Text(one.detail))
         out.print()
-        out.print(shown)
+        (_table if out.is_terminal else _lines)(out, asked)
+
+
+def _table(out: Console, asked: Sequence[Asked]) -> None:
+    """One row per thing; rules stand below, where a terminal does not break them."""
+    shown = table("", "ASKED", "ANSWER", "DETAIL", stretch="DETAIL")
+    for one in asked:
+        mark, style = _MARKS[one.result]
+        detail = f"{one.detail}; {'add its rule below' if one.rule else one.cure}" if one.cure else one.detail
+        shown.add_row(Text(mark, style), Text(one.what), Text(one.result, style), Text(detail))
+    out.print(shown)
+    rules = dict.fromkeys(one.rule for one in asked if one.rule)
+    if rules:
+        out.print("\nAdd to the ClusterRole:")
+        for rule in rules:
+            out.print(f"  {rule}", soft_wrap=True)
+
+
+def _lines(out: Console, asked: Sequence[Asked]) -> None:
+    """One line per thing, whole, for logs and pipes."""
+    for one in asked:
+        said = (one.result, one.detail) if one.detail else (one.result,)
+        line = f"{_MARKS[one.result][0]} {one.what}: {': '.join(said)}" + (f"; {one.cure}" if one.cure else "")
+        out.print(line, soft_wrap=True)
 
 
 def _as_json(problems: Sequence[Problem], asked: Sequence[Asked]) -> dict[str, Any]:
@@ -160,5 +123,5 @@ def _as_json(problems: Sequence[Problem], asked: Sequence[Asked]) -> dict[str, A
             }
             for one in problems
         ],
-        "asked": [{"what": one.what, "result": one.result, "detail": one.detail} for one in asked],
+        "asked": [asdict(one) for one in asked],
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import httpx2
 
@@ -80,6 +80,15 @@ class Sender(Protocol):
 
     async def probe(self) -> None:
         """Ask, without posting anything, whether the destination would take us. Raises DeliveryError."""
+        ...
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A sender that can tell what its deliveries have to do without. Asked by people, never by the service."""
+
+    async def shortcomings(self) -> tuple[str, ...]:
+        """Return what is missing, such as a scope, although the destination takes us. Raises DeliveryError."""
         ...
 
 

@@ -36,6 +36,7 @@ _SEVERITY = {
     "none": "info",
     "low": "info",
 }
+_SEVERITY_OF = {Impact.DOWN: "critical", Impact.AT_RISK: "error", Impact.NONE: "warning"}
 _IMPACT = {
     Impact.DOWN: "down: a service is off because of this",
     Impact.AT_RISK: "at risk: still running, but not for sure",
@@ -52,7 +53,7 @@ def trigger(wanted: Wanted, message: Message, title: str, content: str, late: st
     payload: dict[str, Any] = {
         "summary": title,
         "source": fitting.one_line(cluster, 255) or "cluster not known",
-        "severity": _SEVERITY.get(story.severity.strip().lower(), "error"),
+        "severity": severity(story),
         "timestamp": story.opened.isoformat(),
         "custom_details": _details(wanted, message, content, late),
     }
@@ -78,16 +79,26 @@ def trigger(wanted: Wanted, message: Message, title: str, content: str, late: st
     return _bounded(event)
 
 
+def severity(story: Story) -> str:
+    """Return what the impact deserves; while that is not known, what the alert says."""
+    evidence = _current(story)
+    impact = evidence.impact if evidence else Impact.UNKNOWN
+    return _SEVERITY_OF.get(impact) or _SEVERITY.get(story.severity.strip().lower(), "error")
+
+
+def _current(story: Story) -> Evidence | None:
+    """Evidence of an earlier run is never shown as the reason of this one."""
+    evidence = story.evidence
+    return None if evidence and evidence.run and story.run and evidence.run != story.run else evidence
+
+
 def title(message: Message) -> str:
     """Return an incident's title; PagerDuty refuses an empty one."""
     return fitting.one_line(message.summary or message.push or message.title, MAX_SUMMARY) or "VM migration failed"
 
 
 def _details(wanted: Wanted, message: Message, content: str, late: str) -> dict[str, Any]:
-    story, evidence = wanted.story, wanted.story.evidence
-    # Evidence of an earlier run is never shown as the reason of this one.
-    if evidence and evidence.run and story.run and evidence.run != story.run:
-        evidence = None
+    story, evidence = wanted.story, _current(wanted.story)
     found: dict[str, Any] = {
         "0_state": _state(story),
         "0_instead_of": wanted.fallback_for,
@@ -100,11 +111,14 @@ def _details(wanted: Wanted, message: Message, content: str, late: str) -> dict[
         "8_story": story.id,
     }
     if content != "minimal":
-        found |= _reasons(evidence) | {"5_alerts": _alerts(story), "6_evidence": _read(evidence)}
+        found |= _reasons(evidence, content) | {"5_alerts": _alerts(story), "6_evidence": _read(evidence)}
         if evidence is not None and story.kind != "plan":
             found |= _found(evidence, content)
         if evidence is not None:
             found["4_failed"] = _failed(evidence.failures, story)
+            found["4_off_before"] = [
+                f"{vm.name}: off since run {vm.down_run}" for vm in evidence.standing if vm.down_run
+            ]
     kept = {key: found[key] for key in sorted(found) if found[key]}
     return fitting.map_texts(kept, lambda text: truncate(_public(text, content), 2_000))
 
@@ -160,13 +174,15 @@ def _count(evidence: Evidence | None) -> str:
     return f"{words.of(counts.failed, counts.total)} failed" + (f"; {rest}" if rest else "")
 
 
-def _reasons(evidence: Evidence | None) -> dict[str, Any]:
+def _reasons(evidence: Evidence | None, content: str) -> dict[str, Any]:
     if evidence is None:
         return {}
     if cause := evidence.cause:
         sure = f" ({cause.certainty})" if cause.certainty else ""
         return {"3_cause": f"{cause.id}: {cause.sentence}{sure}", "3_owner": cause.owner}
     said = "; ".join(evidence.plan_reasons[:3])
+    if not said and evidence.unrecognised and content == "full":
+        said = f"not recognised: {truncate(evidence.unrecognised, 300)}"
     return {"3_cause": said or ("not recognised" if evidence.complete else "not known yet")}
 
 
@@ -198,6 +214,7 @@ def _failed(failures: Sequence[VMFailure], story: Story) -> list[Any]:
             "id": vm.id,
             "step": vm.step or vm.phase,
             "at": words.when(vm.failed_at, day),
+            "progress": vm.progress,
             "was": vm.power_before,
             "now": vm.power_now,
             "reason": truncate("; ".join(vm.reasons), 300),

@@ -33,6 +33,8 @@ ENTRY_CHANGES = frozenset(
     {Change.EVIDENCE, Change.RERUN, Change.WORSE, Change.FAILED_AGAIN, Change.REOPENED, Change.RESOLVED}
 )
 BROADCAST = frozenset({Change.WORSE, Change.FAILED_AGAIN, Change.REOPENED})
+POST = "chat:write"
+"""The scope without which nothing works."""
 CLOCK_SKEW_S = 300.0
 PAGE = 200
 MAX_PAGES = 10
@@ -220,8 +222,20 @@ class SlackSender:
         return f"https://slack.com/archives/{root['channel']}/p{str(root['ts']).replace('.', '')}"
 
     async def probe(self) -> None:
-        """Ask whether the token is good, and whether the channel may be read (which look-ups need)."""
+        """Ask whether the token is good."""
         await self._api.call("auth.test", {})
+
+    async def shortcomings(self) -> tuple[str, ...]:
+        """Ask whether the app may post, and may read the channel, which looking for a lost message needs."""
+        scopes = await self._api.scopes()
+        lacks = ["missing scope chat:write: nothing can be posted"] if scopes is not None and POST not in scopes else []
+        try:
+            channel = await self._channel_id(self._settings.channel)
+            await self._api.call("conversations.history", {"channel": channel, "limit": 1})
+        except DestinationRefused as error:
+            if error.reason != "unknown_method":  # a server that is not Slack
+                lacks.append(f"a lost message cannot be looked for: {error.reason}")
+        return tuple(lacks)
 
 
 def _posted(payload: Mapping[str, Any]) -> Receipt:

@@ -85,13 +85,22 @@ class SlackApi:
 
         `form`: the method takes no JSON (conversations.replies).
         """
-        headers = {"Authorization": f"Bearer {header_secret(self._token)}"}
         body: dict[str, Any] = {"data": {key: _form(value) for key, value in args.items()}} if form else {"json": args}
+        return _checked(method, await self._post(method, body))
+
+    async def scopes(self) -> frozenset[str] | None:
+        """Return the scopes that the token has; None where the server does not say. Raises DeliveryError."""
+        response = await self._post("auth.test", {"json": {}})
+        _checked("auth.test", response)
+        told = response.headers.get("X-OAuth-Scopes")
+        return None if told is None else frozenset(scope.strip() for scope in told.split(",") if scope.strip())
+
+    async def _post(self, method: str, body: Mapping[str, Any]) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {header_secret(self._token)}"}
         try:
-            response = await self._http.post(f"{self._url}/{method}", headers=headers, **body)
+            return await self._http.post(f"{self._url}/{method}", headers=headers, **body)
         except httpx2.HTTPError as error:
             raise_for_transport(error)
-        return _checked(method, response)
 
 
 def _form(value: Any) -> str:

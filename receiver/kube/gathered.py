@@ -1,4 +1,4 @@
-"""The files of a must-gather: which of them may hold a kind, and what is in them.
+"""The objects of a must-gather: which files may hold a kind, and what is in them.
 
 Two layouts are read. Forklift's gather: ``namespaces/<ns>/crs/<plural>.<group>/<name>.yaml`` (full),
 ``namespaces/<ns>/crs/<singular>/<name>.yaml`` (targeted), ``namespaces/<ns>/logs/<pod>/{current,previous}.log``.
@@ -10,32 +10,21 @@ the same files, so a file counts only for what it holds, never for its name.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from receiver.kube.archive import MAX_MEMBERS, Report
+from receiver.kube.documents import UnreadableError, read_documents
+from receiver.kube.gatheredlogs import log_files, logged_pods, read_log
 from receiver.kube.kinds import KINDS, Kind
 
-MAX_FILE = 64 * 1024 * 1024  # bytes of one YAML file
+SUFFIXES = ("yaml", "yml", "json")
 UNKNOWN_LABELS = {"mtv-receiver.io/known-from": "log folder"}
-# What the gather's scripts leave in a log file when they got no log.
-NO_LOG = ("unable to retrieve container logs", "Error from server", "error: ", "Error: ")
-NO_LOG_MAX = 2_048  # bytes; a real log may begin with such words, but is longer
-
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_Base):  # type: ignore[misc]
-    """YAML as Kubernetes means it: a time is a text, and so is a number with colons."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Base.yaml_implicit_resolvers.items()
-}
+# The gather of Forklift keeps the controller's log and no Pod object: its name is all there is to find it by.
+CONTROLLER = "forklift-controller-"
+CONTROLLER_LABELS = {"app": "forklift", "control-plane": "controller-manager"}
 
 
 def _hints(kind: Kind) -> frozenset[str]:
@@ -53,9 +42,40 @@ class Gathered:
         self._report = report
         self._files: dict[str, list[tuple[Path, str | None]]] | None = None  # hint → files with their namespace
         self._parsed: dict[Path, tuple[dict[str, Any], ...]] = {}
+        self._one_at_a_time = threading.Lock()  # so that nobody reads a file that another is reading
 
     def objects(self, kind: Kind, namespace: str | None) -> tuple[dict[str, Any], ...]:
-        """Return the objects of a kind, each once; ``namespace`` None means all."""
+        """Return the objects of a kind, each once and as it was last; ``namespace`` None means all."""
+        with self._one_at_a_time:
+            found = self._objects(kind, namespace)
+        if kind.kind == "Pod":
+            for place, name in logged_pods(self._roots, namespace):
+                found.setdefault((place, name), _bare_pod(place, name))
+        return tuple(found[key] for key in sorted(found))
+
+    def holds(self, kind: Kind, namespace: str | None) -> bool:
+        """Tell whether the gather took objects of a kind from a place, even if there were none."""
+        with self._one_at_a_time:
+            if self._objects(kind, namespace):
+                return True
+            files = self._scan()
+            return any(
+                namespace in (None, space) and self._is_list(path)
+                for hint in KIND_HINTS[kind.kind]
+                for path, space in files.get(hint, ())
+            )
+
+    def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int, limit_bytes: int
+    ) -> str | None:
+        """Return the end of the first file that holds this log; None where none does."""
+        for path in log_files(self._roots, namespace, pod, container, previous=previous):
+            text = read_log(path, self._short(path), self._report, tail_lines=tail_lines, limit_bytes=limit_bytes)
+            if text is not None:
+                return text
+        return None
+
+    def _objects(self, kind: Kind, namespace: str | None) -> dict[tuple[str, str], dict[str, Any]]:
         files = self._scan()
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for hint in sorted(KIND_HINTS[kind.kind]):
@@ -66,47 +86,12 @@ class Gathered:
                     metadata = obj["metadata"]
                     if kind.namespaced and space is not None:
                         metadata.setdefault("namespace", space)
-                    place = str(metadata.get("namespace", "")) if kind.namespaced else ""
-                    if namespace is None or not kind.namespaced or place == namespace:
-                        found.setdefault((place, str(metadata["name"])), obj)
-        if kind.kind == "Pod":
-            for place, name in self._logged_pods(namespace):
-                found.setdefault((place, name), _bare_pod(place, name))
-        return tuple(found[key] for key in sorted(found))
-
-    def log_file(self, namespace: str, pod: str, container: str, *, previous: bool) -> Path | None:
-        """Return the file of a log: the container's own, else the pod's with all containers in one."""
-        name = "previous.log" if previous else "current.log"
-        for root in self._roots:
-            space = root / "namespaces" / namespace
-            if container:
-                own = space / "pods" / pod / container / container / "logs" / name
-                candidates = [own]
-            else:
-                candidates = sorted((space / "pods" / pod).glob(f"*/*/logs/{name}"))
-            for path in (*candidates, space / "logs" / pod / name):
-                if path.is_file() and not path.is_symlink():
-                    return path
-        return None
-
-    def read_log(self, path: Path, *, tail_lines: int, limit_bytes: int) -> str | None:
-        """Return the end of a log file; None where the file holds only the gather's own error text."""
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(max(0, size - limit_bytes))
-            body = file.read(limit_bytes)
-        text = body.decode("utf-8", errors="replace")
-        if size <= NO_LOG_MAX and text.startswith(NO_LOG):
-            self._report(self._short(path), f"holds no log: {_line(text)}")
-            return None
-        return "".join(text.splitlines(keepends=True)[-tail_lines:]) if tail_lines > 0 else ""
-
-    def _logged_pods(self, namespace: str | None) -> Iterator[tuple[str, str]]:
-        for root in self._roots:
-            for folder in ("logs", "pods"):
-                for path in sorted(root.glob(f"namespaces/{namespace or '*'}/{folder}/*")):
-                    if path.is_dir() and not path.is_symlink():
-                        yield path.parent.parent.name, path.name
+                    key = (str(metadata.get("namespace", "")) if kind.namespaced else "", str(metadata["name"]))
+                    if namespace is not None and kind.namespaced and key[0] != namespace:
+                        continue
+                    if key not in found or _revision(obj) > _revision(found[key]):
+                        found[key] = obj
+        return found
 
     def _scan(self) -> Mapping[str, list[tuple[Path, str | None]]]:
         if self._files is not None:
@@ -121,8 +106,8 @@ class Gathered:
                 space = inside[1] if len(inside) > 1 and inside[0] == "namespaces" else None
                 for name in sorted(names):
                     seen += 1
-                    stem, dot, suffix = name.rpartition(".")
-                    if not dot or suffix not in {"yaml", "yml", "json"} or seen > MAX_MEMBERS:
+                    stem, _, suffix = name.removesuffix(".gz").rpartition(".")
+                    if not stem or suffix not in SUFFIXES or seen > MAX_MEMBERS:
                         continue
                     # The last parts of the path may name the kind, but never a namespace that is called like one.
                     parts = inside[2:] if space is not None else inside[1:]
@@ -141,20 +126,10 @@ class Gathered:
         return self._parsed[path]
 
     def _parse(self, path: Path) -> Iterator[dict[str, Any]]:
-        if path.is_symlink():
-            self._report(self._short(path), "link, not read")
-            return
         try:
-            if path.stat().st_size > MAX_FILE:
-                self._report(self._short(path), f"larger than {MAX_FILE} B, not read")
-                return
-            text = path.read_bytes().decode("utf-8", errors="replace")
-            documents = list(yaml.load_all(text, Loader=_Loader))
-        except OSError as error:
-            self._report(self._short(path), f"cannot be read: {error.strerror}")
-            return
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            self._report(self._short(path), f"no YAML: {_line(str(error))}")
+            documents, begins = read_documents(path)
+        except UnreadableError as error:
+            self._report(self._short(path), str(error))
             return
         found = False
         for document in documents:
@@ -163,8 +138,16 @@ class Gathered:
                 if _is_object(obj, document):
                     found = True
                     yield obj
-        if not found and not _is_empty_list(documents):
-            self._report(self._short(path), f"holds no object: {_line(text)}")
+        if not found and not _has_empty_list(documents):
+            self._report(self._short(path), f"holds no object: {begins}")
+
+    def _is_list(self, path: Path) -> bool:
+        """Tell whether a file was read as a list: then what is not in it was not there."""
+        try:
+            documents, _ = read_documents(path)
+        except UnreadableError:
+            return False
+        return any(isinstance(one, dict) and isinstance(one.get("items", 0), list | None) for one in documents)
 
     def _short(self, path: Path) -> str:
         for root in self._roots:
@@ -186,7 +169,7 @@ def _is_object(obj: Any, document: Any) -> bool:
     return named and isinstance(obj.get("kind"), str) and isinstance(obj.get("apiVersion"), str)
 
 
-def _is_empty_list(documents: list[Any]) -> bool:
+def _has_empty_list(documents: list[Any]) -> bool:
     return any(isinstance(document, dict) and document.get("items", 0) in (None, []) for document in documents)
 
 
@@ -194,11 +177,15 @@ def _group(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
+def _revision(obj: Mapping[str, Any]) -> int:
+    """Several images may have gathered one object at different times."""
+    version = obj["metadata"].get("resourceVersion")
+    return int(version) if isinstance(version, str) and version.isdecimal() and len(version) < 20 else 0
+
+
 def _bare_pod(namespace: str, name: str) -> dict[str, Any]:
     """A pod of which only a log is left: labels, phase and containers are unknown."""
-    metadata = {"name": name, "namespace": namespace, "annotations": dict(UNKNOWN_LABELS)}
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace, "annotations": dict(UNKNOWN_LABELS)}
+    if name.startswith(CONTROLLER):
+        metadata["labels"] = dict(CONTROLLER_LABELS)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
-
-
-def _line(text: str) -> str:
-    return " ".join(text[:400].split())[:120]

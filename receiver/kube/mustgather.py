@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex
-from receiver.kube.archive import find_archives, find_roots, unpack
+from receiver.kube.archive import CURE, Places, Room, find, unpack
 from receiver.kube.gathered import Gathered
 from receiver.kube.kinds import is_name, kind_of, slim
 from receiver.kube.rows import read_entries
 from receiver.kube.selectors import field_test, label_test
 
 PROBLEMS_MAX = 1_000
+NESTED = 2  # archives in archives: a support case has the outer folder packed, and the gather's own inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Problem:
 
 
 class MustGather:
-    """A must-gather: its tree, the folder around it, or an archive (.tar.gz). Read at the first call.
+    """A must-gather: its tree, the folder around it, or an archive (.tar, .tar.gz, .zip). Read at the first call.
 
     What is not in it answers as if it did not exist, but a Plan that is missing is never called deleted: a gather
     holds only what its script asked for.
@@ -97,17 +99,17 @@ class MustGather:
         if not is_name(namespace) or not is_name(pod) or (container and not is_name(container)):
             raise ClusterError("not found", what)
         gathered = await self._open()
-
-        def read() -> str | None:
-            path = gathered.log_file(namespace, pod, container, previous=previous)
-            if path is None:
-                return None
-            return gathered.read_log(path, tail_lines=tail_lines, limit_bytes=limit_bytes)
-
-        text = await asyncio.to_thread(read)
+        text = await asyncio.to_thread(
+            gathered.log, namespace, pod, container, previous=previous, tail_lines=tail_lines, limit_bytes=limit_bytes
+        )
         if text is None:
             raise ClusterError("not found", what + (f" ({container})" if container else ""))
         return text
+
+    async def holds(self, kind: str, namespace: str | None) -> bool:
+        """Tell whether objects of a kind were gathered from a namespace at all: if not, an empty list says nothing."""
+        gathered = await self._open()
+        return await asyncio.to_thread(gathered.holds, kind_of(kind), namespace)
 
     def plans(self) -> PlanIndex:
         return self._index
@@ -152,51 +154,68 @@ class MustGather:
                 try:
                     roots = await asyncio.to_thread(self._find)
                 except OSError as error:
-                    text = f"must-gather {self._name}: {self._path} cannot be read ({error.strerror})"
+                    why = error.strerror or type(error).__name__
+                    text = f"must-gather {self._name}: {self._path} cannot be read ({why}); {CURE}"
                     raise ClusterError("bad answer", text) from None
                 self._gathered = Gathered(roots, self._report)
             return self._gathered
 
     def _find(self) -> tuple[Path, ...]:
-        """Return the trees, unpacking what has to be unpacked; also archives inside an unpacked archive's folder."""
+        """Return the trees, unpacking what has to be unpacked; also archives inside an archive."""
         path = self._path
         if path.is_dir():
-            if roots := find_roots(path):
-                return roots
-            archives = find_archives(path)
+            places = find(path)
         elif path.is_file():
-            archives = (path,)
+            places = Places((), (path,))
         else:
-            raise ClusterError("not found", f"must-gather {self._name}: {path} does not exist")
-        if not archives:
-            raise ClusterError("bad answer", f"must-gather {self._name}: {path} holds no must-gather")
+            raise ClusterError("not found", f"must-gather {self._name}: {path} does not exist; {CURE}")
+        if not places.archives:
+            if not places.roots:
+                raise self._none(str(path))
+            return places.roots
         unpacked = tempfile.TemporaryDirectory(prefix="must-gather-")
         try:
-            roots = self._unpack(archives, Path(unpacked.name))
+            roots = places.roots + self._unpack(places, Path(unpacked.name), alone=path.is_file())
+            if not roots:
+                raise self._none(str(path))
         except BaseException:
             unpacked.cleanup()
             raise
         self._unpacked = unpacked
         return roots
 
-    def _unpack(self, archives: tuple[Path, ...], into: Path) -> tuple[Path, ...]:
+    def _unpack(self, places: Places, into: Path, *, alone: bool) -> tuple[Path, ...]:
+        """Return the trees of all archives. One that cannot be used is told, and fatal only where nothing else is."""
         roots: list[Path] = []
-        for number, archive in enumerate(archives):
+        room, first = Room(), None
+        left = [(archive, NESTED) for archive in places.archives]
+        for number in itertools.count():
+            if not left:
+                break
+            archive, deeper = left.pop(0)
             target = into / str(number)
             target.mkdir()
-            unpack(archive, target, self._report)
-            found = find_roots(target)
-            # An archive of the outer folder has the gather's own archive inside.
-            for inner_number, inner in enumerate(() if found else find_archives(target)):
-                inner_target = into / f"{number}-{inner_number}"
-                inner_target.mkdir()
-                unpack(inner, inner_target, self._report)
-                found += find_roots(inner_target)
-            roots.extend(found)
-        if not roots:
-            names = ", ".join(archive.name for archive in archives)
-            raise ClusterError("bad answer", f"must-gather {self._name}: {names} holds no must-gather")
+            try:
+                unpack(archive, target, self._report, room)
+                found = find(target)
+            except ClusterError as error:
+                if alone and not number:
+                    raise self._named(error) from None
+                first = first or error
+                self._report(archive.name, error.message)
+                continue
+            roots += found.roots
+            left += [(inner, deeper - 1) for inner in found.archives if deeper]
+        if first is not None and not roots and not places.roots:
+            raise self._named(first)
         return tuple(roots)
+
+    def _none(self, what: str) -> ClusterError:
+        why = "holds no must-gather (nothing in it is called namespaces or cluster-scoped-resources)"
+        return self._named(ClusterError("bad answer", f"{what} {why}; {CURE}"))
+
+    def _named(self, error: ClusterError) -> ClusterError:
+        return ClusterError(error.reason, f"must-gather {self._name}: {error.message}")
 
     def _report(self, path: str, text: str) -> None:
         if len(self._problems) < PROBLEMS_MAX:

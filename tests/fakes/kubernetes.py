@@ -41,6 +41,8 @@ from tests.fakes.kubernetes_answers import (
 )
 from tests.fakes.kubernetes_store import KubernetesStore, Watcher
 
+REVIEWS = "selfsubjectaccessreviews.authorization.k8s.io"
+
 
 @dataclass
 class Asked:
@@ -108,7 +110,8 @@ class KubernetesApi(KubernetesStore):
 
     async def up(self) -> None:
         """Listen; after the first time always on the same port."""
-        listener = socket.socket()
+        # Named as TCP: asyncio switches the delay of small answers off (40 ms each) only where the protocol is said.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
@@ -173,6 +176,7 @@ class KubernetesApi(KubernetesStore):
             resource = f"{resource}/{found['sub']}"
         watching = query.get("watch") in {"1", "true"}
         verb = "get" if found is None or found["name"] else "watch" if watching else "list"
+        verb = "create" if request.method == "POST" else verb
         asked = Asked(
             verb, resource, request.url.path, query, request.headers.get("accept", ""),
             request.headers.get("authorization", "").removeprefix("Bearer "),
@@ -186,7 +190,10 @@ class KubernetesApi(KubernetesStore):
             if self.hanging:
                 await self._released.wait()
             await asyncio.sleep(self.delay)
-            response = self._refusal(asked) or self._serve(asked, found)
+            refusal = self._refusal(asked)
+            if refusal is None and resource == REVIEWS and verb == "create":
+                refusal = self._review(await request.json())
+            response = refusal or self._serve(asked, found)
         finally:
             self._in_flight -= verb != "watch"
         if not isinstance(response, StreamingResponse):
@@ -204,6 +211,14 @@ class KubernetesApi(KubernetesStore):
         if code := self.errors.get((asked.verb, asked.resource)):
             return status_answer(code, "InternalError", "the fake was told to fail")
         return None
+
+    def _review(self, review: Obj) -> Response:
+        """Answer a SelfSubjectAccessReview: allowed is what is not `forbidden`."""
+        asked = review["spec"]["resourceAttributes"]
+        resource = asked["resource"] + (f".{asked['group']}" if asked.get("group") else "")
+        resource += f"/{asked['subresource']}" if asked.get("subresource") else ""
+        allowed = not {(asked["verb"], resource), ("*", resource)} & self.forbidden
+        return JSONResponse({**review, "status": {"allowed": allowed}}, 201)
 
     def _serve(self, asked: Asked, found: re.Match[str] | None) -> Response:
         if asked.path == "/version":

@@ -165,8 +165,8 @@ def test_online_asks_destinations_and_clusters_without_posting(run: Run, tmp_pat
     result = run("check", file, "--online")
 
     assert result.exit_code == 0, result.stdout
-    assert re.search(r"^team/pagerduty +good", result.stdout, re.MULTILINE)
-    assert re.search(r"^cluster sample +good +must-gather", result.stdout, re.MULTILINE)
+    assert re.search(r"^✓ team/pagerduty: good$", result.stdout, re.MULTILINE)
+    assert re.search(r"^✓ cluster sample: good: must-gather", result.stdout, re.MULTILINE)
     assert [event["event_action"] for event in _PagerDuty.seen] == ["resolve"]
 
 
@@ -182,9 +182,9 @@ def test_a_refusal_exits_1_and_one_that_does_not_answer_exits_3(run: Run, tmp_pa
     both = run("check", _online(tmp_path, "[]", one=bad, two=away), "--online")
 
     assert refused.exit_code == 1
-    assert re.search(r"^two/pagerduty +refused +.*Invalid routing key", refused.stdout, re.MULTILINE)
+    assert re.search(r"^✗ two/pagerduty: refused: .*Invalid routing key", refused.stdout, re.MULTILINE)
     assert unasked.exit_code == 3
-    assert re.search(r"^two/pagerduty +not asked +no connection", unasked.stdout, re.MULTILINE)
+    assert re.search(r"^✗ two/pagerduty: not asked: no connection", unasked.stdout, re.MULTILINE)
     assert both.exit_code == 1
     assert "b" * 32 not in refused.stdout
 
@@ -209,7 +209,7 @@ def test_the_own_cluster_outside_a_pod_is_skipped(run: Run, tmp_path: Path, page
     result = run("check", file, "--online")
 
     assert result.exit_code == 0
-    assert re.search(r"^cluster local +skipped +not in a pod", result.stdout, re.MULTILINE)
+    assert re.search(r"^– cluster local: skipped: not in a pod", result.stdout, re.MULTILINE)
 
 
 # --- config schema ---

@@ -1,0 +1,123 @@
+"""`diagnose`: what an alert's first message would say, in the terminal and without any alert."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from receiver import build
+from receiver.cli.asked import Asked, choose, config_or_default
+from receiver.cli.common import Exit
+from receiver.cli.output import JSON_OPTION, console, fail, print_json
+from receiver.cli.paint import paint
+from receiver.clock import SystemClock
+from receiver.config.model import Config
+from receiver.diagnose import Diagnosis, UnknownPlanError
+from receiver.diagnose import diagnose as diagnose_plan
+from receiver.enrichers.redact import Redactor
+from receiver.kube import ClusterError
+from receiver.kube.kinds import is_name
+from receiver.kube.mustgather import MustGather
+from receiver.store.codec import EVIDENCE
+
+app = typer.Typer(no_args_is_help=True, help="Say what failed, why, and what to do, without any alert.")
+
+
+@app.callback()
+def _commands() -> None:
+    """Say what failed, why, and what to do, without any alert."""
+
+
+@app.command()
+def plan(
+    which: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The migration plan.")],
+    must_gather: Annotated[
+        Path | None, typer.Option(metavar="DIR|TAR", help="Read a must-gather instead of a cluster.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A cluster of the configuration; else its default one.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", envvar="MTV_RECEIVER_CONFIG", help="The configuration. [default: routes.yaml]"),
+    ] = None,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Show a migration plan's last run: who is down, why, what to do now, and what the logs say.
+
+    Asks the must-gather, else the configured cluster, else the one that kubectl would ask. Exits 1 if the plan failed.
+    """
+    namespace, slash, name = which.partition("/")
+    if not slash or not is_name(namespace) or not is_name(name):
+        fail(Exit.USAGE, f"{which!r} is no plan", "name it as NAMESPACE/NAME, for example mig-team-a/erp-wave1")
+    loaded = config_or_default(config)
+    asked = choose(loaded, must_gather, cluster)
+    found = asyncio.run(_run(loaded, asked, namespace, name, SystemClock().now()))
+    if as_json:
+        print_json({**found.json(), "asked": asked.what, "evidence": _evidence(found)})
+    else:
+        show(console(), found, asked)
+    if not found.good:
+        raise typer.Exit(Exit.NO)
+
+
+async def _run(config: Config, asked: Asked, namespace: str, name: str, now: datetime) -> Diagnosis:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asked.cluster.aclose)
+        clusters = {} if isinstance(asked.cluster, MustGather) else build.clusters(config)
+        for other in clusters.values():
+            stack.push_async_callback(other.aclose)
+        words = build.renderer(config, _broken)
+        try:
+            return await diagnose_plan(
+                config,
+                asked.cluster,
+                namespace,
+                name,
+                now=now,
+                redactor=Redactor(config.redaction_patterns),
+                words=words,
+                clusters=clusters,
+            )
+        except UnknownPlanError as error:
+            _refuse(Exit.USAGE, str(error))
+        except ClusterError as error:
+            _refuse(Exit.UNASKED, error.message if ";" in error.message else f"{error.message}; asked: {asked.what}")
+
+
+def _broken(why: str) -> None:
+    sys.stderr.write(f"shown in the plain form: {why}\n")
+
+
+def _refuse(code: Exit, text: str) -> NoReturn:
+    """Say why there is no answer. What stands in files and answers of others may hold anything."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    sys.stderr.write(f"{' '.join(line.split())}\n")
+    raise typer.Exit(code)
+
+
+def show(out: Console, found: Diagnosis, asked: Asked) -> None:
+    """Print the message, and whom it comes from."""
+    paint(out, found.message, {one.url for one in (*found.evidence.commands, *found.evidence.steps)})
+    out.print()
+    read = f"Read from {asked.what}"
+    if isinstance(asked.cluster, MustGather) and (problems := asked.cluster.problems):
+        count = len(problems)
+        read += f" ({count:,} {'file' if count == 1 else 'files'} without anything to read, see --json)"
+    out.print(Text(read, "dim"))
+
+
+def _evidence(found: Diagnosis) -> dict[str, Any]:
+    """Return the evidence as JSON, without the packed logs: their decisive lines are there."""
+    made: dict[str, Any] = EVIDENCE.dump_python(found.evidence, mode="json")
+    for log in made["logs"]:
+        log.pop("kept", None)
+    return made

@@ -1,0 +1,80 @@
+"""Asks an API server which of our rights are missing: the only requests of ours that are no GET.
+
+A SelfSubjectAccessReview changes nothing and needs no right of its own, but it is a POST. So it is made by
+`check --online` alone, never by the service, and stands apart from the code that reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from lightkube.config.kubeconfig import SERVICE_ACCOUNT
+from lightkube.core.exceptions import ConfigError
+
+from receiver.kube import ClusterError
+from receiver.kube.connection import Connection, from_http_error, from_status, kubeconfig, service_account
+from receiver.kube.rights import RIGHTS, Right
+
+PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+CONNECT_S = 3.0
+
+
+async def missing_rights(
+    cluster: str, kubeconfig_file: Path | None, *, timeout_s: float = 20.0, rights: Iterable[Right] = RIGHTS
+) -> tuple[Right, ...]:
+    """Return the rights that the credentials lack in all namespaces, in the order of the table.
+
+    Without `kubeconfig_file` the pod's service account is asked about. `timeout_s` is for all questions together.
+    Raises ClusterError. A right that is granted in some namespaces only counts as missing: Plans may be anywhere.
+    """
+    source = kubeconfig(kubeconfig_file) if kubeconfig_file else service_account(Path(SERVICE_ACCOUNT))
+    times = httpx2.Timeout(timeout_s, connect=CONNECT_S)
+    connection = Connection(cluster, source, timeout=times, trust_env=False)
+    try:
+        async with asyncio.timeout(timeout_s):
+            # One after the other: nobody hurries, and the server has better things to do.
+            return tuple([right for right in rights if not await _allowed(cluster, connection, right)])
+    except TimeoutError:
+        raise ClusterError("timeout", f"cluster {cluster} did not say within {timeout_s:g} s") from None
+    finally:
+        await connection.aclose()
+
+
+async def _allowed(cluster: str, connection: Connection, right: Right) -> bool:
+    resource, _, sub = right.resource.partition("/")
+    attributes = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": sub}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    what = "answer about our rights"
+    try:
+        async with connection.client() as client:
+            response = await client.post(PATH, json=review)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise from_http_error(cluster, error) from None
+    except (ConfigError, OSError, ValueError, LookupError) as error:
+        text = f"cluster {cluster}: the credentials cannot be read ({type(error).__name__})"
+        raise ClusterError("unauthorized", text) from None
+    if response.status_code not in (200, 201):
+        needs = "create selfsubjectaccessreviews.authorization.k8s.io"
+        raise from_status(cluster, response.status_code, response.content, needs, what)
+    allowed = _status(response.content).get("allowed")
+    if not isinstance(allowed, bool):
+        raise ClusterError("bad answer", f"cluster {cluster} gave no {what}")
+    return allowed
+
+
+def _status(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    status = answer.get("status") if isinstance(answer, dict) else None
+    return status if isinstance(status, dict) else {}

@@ -1,0 +1,106 @@
+"""The rights that we use in a cluster, each with what it is for: the one table behind role, check and documentation.
+
+`deploy/base/rbac.yaml` grants exactly these rows, `check --online` asks for exactly these rows, and tests compare both
+with the requests that are really made. Nothing is written and no Secret is read. Discovery (/api, /apis, /version)
+needs no row: every authenticated account may read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+FORKLIFT = "forklift.konveyor.io"
+KUBEVIRT = "kubevirt.io"
+MACHINES = "machineconfiguration.openshift.io"
+LABELS = "alerts whose labels name one"
+AUTOPILOT = "alerts of virt-platform-autopilot about one"
+ONLY_AUTOPILOT = "only where virt-platform-autopilot runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One verb on one resource, in all namespaces."""
+
+    verb: str
+    group: str
+    """API group; empty for the core group."""
+    resource: str
+    """Plural, with its subresource: `pods/log`."""
+    needed_for: str
+    """In words for people: what a story lacks without it."""
+    optional: str = ""
+    """Why a cluster may do without it; empty: every cluster needs it."""
+
+    @property
+    def name(self) -> str:
+        """As messages say it: `list plans.forklift.konveyor.io`."""
+        plural, slash, sub = self.resource.partition("/")
+        return f"{self.verb} {plural}{f'.{self.group}' if self.group else ''}{slash}{sub}"
+
+    @property
+    def rule(self) -> str:
+        """The rule of a ClusterRole that grants it, as one line of YAML."""
+        group = self.group or '""'
+        return f"- {{apiGroups: [{group}], resources: [{self.resource}], verbs: [{self.verb}]}}"
+
+
+def _of(group: str, resource: str, optional: str = "", /, **verbs: str) -> Iterator[Right]:
+    return (Right(verb, group, resource, why, optional) for verb, why in verbs.items())
+
+
+def _each(group: str, *resources: str, optional: str = "", **verbs: str) -> Iterator[Right]:
+    return (right for one in resources for right in _of(group, one, optional, **verbs))
+
+
+RIGHTS: tuple[Right, ...] = (
+    *_of(
+        FORKLIFT, "plans",
+        get="what failed, and which VMs",
+        list="which plan an alert is about",
+        watch="re-runs, deletions and failures without an alert",
+    ),
+    *_of(FORKLIFT, "migrations", list="whether a VM was in use before earlier runs"),
+    *_of(FORKLIFT, "providers", get="whether the VMs go to another cluster"),
+    *_of(FORKLIFT, "conversions", list="why a guest conversion failed, where its pod is gone"),
+    *_of("", "pods", get=LABELS, list="which pods ran a migration, a workload or the controller"),
+    *_of("", "pods/log", get="the lines that tell why"),
+    *_of("", "events", list="what Kubernetes reported about a failure"),
+    *_of("", "persistentvolumeclaims", get=LABELS, list="which pods filled the disks of a VM"),
+    *_of("", "configmaps", "only where teams keep runbooks in ConfigMaps", list="these runbooks"),
+    *_each("", "nodes", "persistentvolumes", get=LABELS),
+    *_each("apps", "deployments", "statefulsets", "daemonsets", "replicasets", get=LABELS),
+    *_of("batch", "jobs", get=LABELS, list="which pods ran the hooks of a plan"),
+    *_of(
+        "storage.k8s.io", "storageclasses",
+        get="why a claim stays Pending",
+        list="whether there is a default one",
+    ),
+    *_of("cdi.kubevirt.io", "datavolumes", get="how far the disk of a claim is"),
+    *_of(KUBEVIRT, "virtualmachines", get=LABELS),
+    *_of(KUBEVIRT, "virtualmachineinstances", get="whether a VM runs", list="which VMs run on a node"),
+    *_of(
+        KUBEVIRT, "virtualmachineinstancemigrations",
+        get=LABELS,
+        list="which pods received a live migration",
+    ),
+    *_of(
+        "hco.kubevirt.io", "hyperconvergeds", ONLY_AUTOPILOT,
+        get=AUTOPILOT,
+        list="what autopilot reported",
+    ),
+    *_each(FORKLIFT, "forkliftcontrollers", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+    *_each(
+        MACHINES, "machineconfigs", "machineconfigpools", "kubeletconfigs", optional=ONLY_AUTOPILOT, get=AUTOPILOT
+    ),
+    *_each("operator.openshift.io", "kubedeschedulers", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+    *_each("metallb.io", "metallbs", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+    *_each(
+        "observability.openshift.io", "uiplugins", "clusterlogforwarders", optional=ONLY_AUTOPILOT, get=AUTOPILOT
+    ),
+    *_each("loki.grafana.com", "lokistacks", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+    *_each("perses.dev", "persesdashboards", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+    *_each("monitoring.coreos.com", "prometheusrules", "servicemonitors", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+    *_each("", "serviceaccounts", "services", "configmaps", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+    *_each("rbac.authorization.k8s.io", "clusterrolebindings", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+)  # fmt: skip
