@@ -73,6 +73,9 @@ stories = Table(
     Column("gather_due", Float),
     Column("gather_tries", Integer, nullable=False, server_default="0"),
     Column("test", Boolean, nullable=False, server_default=text("false")),
+    Column("ack", Text),  # who took it: JSON
+    Column("remind_at", Float),  # look then whether people are to be reminded
+    Column("worse_at", Float),  # when people were last told that it became worse
     Index(
         "stories_open_subject",
         "subject",
@@ -149,6 +152,9 @@ deliveries = Table(
     Column("fallen_back", Boolean, nullable=False, server_default=text("false")),
     Column("error", Text, nullable=False, server_default=""),
     Column("created", Float, nullable=False),
+    Column("digest", Text, nullable=False, server_default=""),  # id of the digest that tells of it
+    Column("moved", Text, nullable=False, server_default=""),  # to whom a person gave it, in words
+    Index("deliveries_digest", "digest", sqlite_where=text("digest <> ''"), postgresql_where=text("digest <> ''")),
     Index("deliveries_story_destination", "story", "destination", unique=True),
     Index(
         "deliveries_due",
@@ -179,6 +185,7 @@ entries = Table(
     Column("text", Text, nullable=False),
     Column("state", Text, nullable=False),  # pending | delivered | folded | skipped
     Column("receipt", Text),
+    Column("plain", Boolean, nullable=False, server_default=text("false")),  # refused in its rendered form
     PrimaryKeyConstraint("delivery", "key"),
 )
 
@@ -209,6 +216,61 @@ destinations = Table(
     Column("probe_at", Float),
     Column("hold_until", Float),
     Column("secret_mark", Text, nullable=False, server_default=""),
+    Column("tokens", Float),  # rate limit: what is left in the bucket …
+    Column("tokens_at", Float),  # … as of then
+    Column("failures", Integer, nullable=False, server_default="0"),  # in a row, that say nothing about a message
+    Column("away_since", Float),  # nothing got through since then
+)
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("id", Text, primary_key=True),  # of the story that stands for it
+    Column("destination", Text, nullable=False),
+    Column("topic", Text, nullable=False, server_default=""),  # tickets: the cause
+    Column("admits", Boolean, nullable=False, server_default=text("true")),  # the storm goes on
+    Column("joined_at", Float, nullable=False),  # the last member
+    Column("seen", Text, nullable=False, server_default=""),  # what its numbers were made of
+    Column("numbers", Text),  # JSON
+    Column("look_at", Float),
+    Index(
+        "digests_admitting",
+        "destination",
+        "topic",
+        unique=True,
+        sqlite_where=text("admits"),
+        postgresql_where=text("admits"),
+    ),
+)
+"""Storms: one row per living digest of one destination."""
+
+presses = Table(
+    "presses",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("story", Text, nullable=False),
+    Column("action", Text, nullable=False),  # acknowledge | silence | move
+    Column("by", Text, nullable=False),
+    Column("via", Text, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("text", Text, nullable=False),  # what the person was answered
+    Index("presses_story", "story", "id"),
+    sqlite_autoincrement=True,
+)
+"""What people asked for, and what came of it. Append-only."""
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Text, nullable=False),  # Alertmanager's
+    Column("alertmanager", Text, nullable=False),
+    Column("story", Text, ForeignKey("stories.id", ondelete="CASCADE"), nullable=False),
+    Column("until", Float, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("warned", Boolean, nullable=False, server_default=text("false")),  # that it ends soon
+    PrimaryKeyConstraint("alertmanager", "id"),
+    Index("silences_story", "story"),
 )
 
 pulse = Table("pulse", metadata, Column("id", Integer, primary_key=True), Column("at", Float, nullable=False))
