@@ -19,6 +19,7 @@ from receiver.enrichers.redact import Redactor
 from receiver.enrichers.registry import ALL
 from receiver.enrichers.runbooks import MUST_GATHER_IMAGE
 from receiver.enrichers.runs import align
+from receiver.enrichers.unrecognised import unrecognised
 from receiver.enrichers.vms import groups_of
 from receiver.kube import Cluster, ClusterError
 from receiver.model import Evidence, Identity, Missing, VMFailure
@@ -75,9 +76,10 @@ async def gather_plan(
         plan, problem = None, other
     if problem is not None:
         problem = replace(problem, why=redactor.text(problem.why)[0])
-    workload, unreadable = None, None
+    workload, unreadable, unsure = None, None, None
     if plan is not None:
-        workload, unreadable = await _destination(cluster, plan, destinations or {}, timeout_s * _PROVIDER_SHARE)
+        share_s = timeout_s * _PROVIDER_SHARE
+        workload, unreadable, unsure = await _destination(cluster, plan, destinations or {}, share_s)
     known, hidden = redacted(read_plan(plan), redactor) if plan is not None else (Evidence(), 0)
     left = max(0.0, deadline - loop.time() - _RESERVE_S)
     context = Context(
@@ -104,9 +106,9 @@ async def gather_plan(
         known, hidden = redacted(whole, redactor)
     causes = settings.causes or shipped()
     said = [*texts_of(known), *(one for part in parts for one in part.texts)]
-    first = tuple(one for one in (problem, unread) if one is not None)
+    first = tuple(one for one in (problem, unread, unsure) if one is not None)
     lacking = (*first, *(_hide(one, redactor) for part in parts for one in part.missing))
-    return replace(
+    found = replace(
         known,
         logs=tuple(excerpt for part in parts for excerpt in part.logs),
         # The controller's lines tell of no VM: they count where the VMs' own logs and reasons are not recognised.
@@ -119,6 +121,10 @@ async def gather_plan(
         read_at=now,
         complete=not any(one.passing for one in lacking),
     )
+    line = unrecognised(found)
+    if line is None or not line.read:  # nothing but words that only say that something failed
+        return found
+    return replace(found, unrecognised=line.line, signature=line.signature)
 
 
 def texts_of(known: Evidence) -> tuple[Text, ...]:
@@ -205,24 +211,28 @@ async def _with_earlier(
 
 async def _destination(
     cluster: Cluster, plan: dict[str, Any], destinations: Mapping[str, Cluster], timeout_s: float
-) -> tuple[Cluster | None, Missing | None]:
-    """Return the cluster that the VMs go to where it is another one, or why nothing can be read there."""
+) -> tuple[Cluster | None, Missing | None, Missing | None]:
+    """Return the cluster that the VMs go to where it is another one; why nothing can be read there; or why we guess."""
     name = provider(plan, "destination")
     namespace = text(dig(plan, "spec", "provider", "destination", "namespace"))
     namespace = namespace or text(dig(plan, "metadata", "namespace"))
     if not name:
-        return None, None
+        return None, None, None
     if other := destinations.get(f"{namespace}/{name}"):
-        return (None, None) if other.name == cluster.name else (other, None)
+        return (None if other.name == cluster.name else other), None, None
     try:
         async with asyncio.timeout(timeout_s):
             found = await cluster.get("Provider", namespace, name)
-    except (TimeoutError, ClusterError):
-        return None, None  # most Plans stay in their cluster; where this one does not, its pods are not found
+    except TimeoutError:
+        return None, None, None  # most Plans stay in their cluster; where this one does not, its pods are not found
+    except ClusterError as error:
+        right = f"get providers.forklift.konveyor.io in namespace {namespace}"
+        said = missing(f"destination provider {name}", error, right) if error.reason == "forbidden" else None
+        return None, None, said
     if not text(dig(found, "spec", "url")):
-        return None, None
+        return None, None, None
     why = f"the pods run on the destination cluster {name}"
-    return None, Missing("logs", why, f"list {namespace}/{name} in `providers` of a cluster", passing=False)
+    return None, Missing("logs", why, f"list {namespace}/{name} in `providers` of a cluster", passing=False), None
 
 
 def _other(plan: dict[str, Any], identity: Identity) -> Missing | None:

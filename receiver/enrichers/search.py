@@ -193,6 +193,7 @@ class Search:
                 if of_run(conversion, self.ctx.run) and message and not message.endswith(_GENERIC):
                     self._reason(vm_of(conversion), self.plan_namespace, name_of(conversion), "Conversion", message)
         self.found.missing.append(Missing(self._what(failures), "no pod is left", passing=False))
+        self.found.missing += self.refusals  # of Conversions, which might have told
 
     def _reason(self, vm_id: str, namespace: str, name: str, kind: str, message: str) -> None:
         """Keep what an object other than a pod says of a VM's failure."""

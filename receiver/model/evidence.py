@@ -186,3 +186,7 @@ class Evidence:
     """What was concluded from them, a sentence each, the most telling one first."""
     steps: tuple[Link, ...] = ()
     """What to do now where the alert is not of a Plan, safe first: `text` says what, `url` is a command or empty."""
+    unrecognised: str = ""
+    """Without a cause: the line that says most, as it stands in the evidence."""
+    signature: str = ""
+    """What that line has in common with equal failures of other VMs."""

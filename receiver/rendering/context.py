@@ -26,6 +26,20 @@ class VM:
     now: str = _v("", "power state of the source now: on, off or empty")
     guest: str = _v("", "guest system")
     progress: str = _v("", "how far the failed step was")
+    took: str = _v("", "how long it ran until it failed, such as 2 h 21 min")
+    disks: str = _v("", "sizes of its disks, such as 80 GiB + 100 GiB")
+    tasks: tuple[str, ...] = _v((), "disks of the failed step and how far each came, at most 4")
+    precopies: str = _v("", "warm migrations: how many precopies, and when the last began")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An item of `groups`."""
+
+    step: str = _v("", "pipeline step that failed")
+    reason: str = _v("", "what MTV says; empty below full content")
+    names: str = _v("", "names of its VMs, in words")
+    count: int = _v(0, "number of its VMs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +133,21 @@ class Context:
     failed_of: str = _v("", '"3 of 20 VMs failed", with "so far" while others run')
     others: str = _v("", 'how the other VMs stand, such as "17 done" or "14 running, 3 done"')
     step: str = _v("", "failed step or steps; before evidence the alert's phase")
-    vms: tuple[VM, ...] = _v((), "failed VMs, at most 10 (tickets: 40)")
+    vms: tuple[VM, ...] = _v((), "failed VMs, at most 5, those that are down first (tickets: 40)")
     more_vms: int = _v(0, "failed VMs that are not in `vms`")
+    standing: tuple[VM, ...] = _v(
+        (), "VMs that this run has not failed, but that an earlier run switched off; as `vms`"
+    )
+    groups: tuple[Group, ...] = _v((), "failed VMs in groups that failed alike, the largest first; empty if all did")
     reasons: tuple[str, ...] = _v((), "what the plan itself says about the failure, at most 3")
     cause: str = _v("", "known cause in one sentence; empty where not recognised. Print it with `| codes`")
     cause_id: str = _v("", "id of the cause, such as guest-bitlocker")
     cause_short: str = _v("", "the cause in two or three words, for headlines")
     certainty: str = _v("", 'such as "3 of 3 logs"')
     owner: str = _v("", "who owns that cause")
+    cause_link: str = _v("", "page that says more about that cause")
+    unrecognised: str = _v("", "without a cause: the line of log or plan that says most")
+    unread: bool = _v(False, "logs of failed VMs could not be read, and none could")
     do_now: tuple[Do, ...] = _v((), "what to do, in order, safe first")
     commands: tuple[Command, ...] = _v((), "commands to copy")
     logs: tuple[Log, ...] = _v((), "log excerpts, at most 12 lines in all (tickets: 40)")
@@ -155,6 +176,7 @@ class Context:
 
 PARTS: Mapping[str, type[Any]] = {
     "vms": VM,
+    "groups": Group,
     "logs": Log,
     "do_now": Do,
     "commands": Command,

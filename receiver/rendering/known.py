@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from receiver.limits import truncate
-from receiver.model import Evidence, Impact, LogExcerpt, StoryState, VMFailure
-from receiver.rendering import do_now, words
-from receiver.rendering.context import VM, Log
-from receiver.rendering.markup import clean
-from receiver.rendering.view import MAX_NAME, View, begun, is_down
+from receiver.model import Evidence, Impact, LogExcerpt, StoryState
+from receiver.rendering import do_now, machines, words
+from receiver.rendering.context import Log
+from receiver.rendering.markup import clean, safe_url
+from receiver.rendering.view import MAX_NAME, View, begun, down_vms
 
 # Sizes that keep a whole chat message below 8,000 characters of JSON and legible on a phone.
-_CHAT_VMS, _TICKET_VMS = 10, 40
 _CHAT_LINES, _TICKET_LINES = 12, 40
 _MAX_LINE = 160
 _MAX_EXCERPTS = 3
+_MAX_UNRECOGNISED = 240
+# The head of an importer's line: level, date, process, place in the source.
+_KLOG = re.compile(r"^[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]*\] ")
 _MAX_UNKNOWN = 6
 
 
@@ -40,7 +43,7 @@ def failure_parts(view: View) -> dict[str, Any]:
     }
     if evidence is None:
         return made
-    down = [vm for vm in evidence.failures if is_down(vm)] if impact is Impact.DOWN else []
+    down = down_vms(evidence)
     down_names = [view.text(vm.name or vm.id, MAX_NAME) for vm in down]
     counts = evidence.counts
     failed = max(counts.failed, len(evidence.failures))
@@ -52,11 +55,11 @@ def failure_parts(view: View) -> dict[str, Any]:
         (counts.canceled, "canceled"),
     )
     so_far = " so far" if counts.running or counts.waiting else ""
-    most = _TICKET_VMS if view.ticket else _CHAT_VMS
+    rows = machines.rows(view, evidence)
     steps = dict.fromkeys(view.text(vm.step or vm.phase, 40) for vm in evidence.failures if vm.step or vm.phase)
     return made | {
-        "impact_words": _impact_words(impact, len(down), reading),
-        "impact_text": view.text(evidence.impact_text, 500),
+        "impact_words": _impact_words(impact, len(down), reading, len(do_now.at_risk(evidence))),
+        "impact_text": view.text(evidence.impact_text, 700),
         "down": tuple(down_names[:50]),
         "down_names": words.names(down_names),
         "failed": failed,
@@ -68,31 +71,22 @@ def failure_parts(view: View) -> dict[str, Any]:
         "failed_of": f"{words.of(failed, total)} failed{so_far}" if failed else "",
         "others": ", ".join(f"{number:,} {state}" for number, state in states if number),
         "step": words.names(list(steps)) or made["step"],
-        "vms": tuple(_vm(view, vm) for vm in evidence.failures[:most]),
-        "more_vms": max(failed - most, 0) if evidence.failures else 0,
+        "vms": rows,
+        "more_vms": failed - len(rows) if rows else 0,
+        "standing": machines.standing(view, evidence),
+        "groups": machines.groups(view, evidence),
         "reasons": _reasons(view, evidence),
     }
 
 
-def _impact_words(impact: Impact, down: int, reading: bool) -> str:
+def _impact_words(impact: Impact, down: int, reading: bool, risky: int = 0) -> str:
     if impact is Impact.DOWN:
         return f"{down:,} VMs down" if down > 1 else "VM down"
     if impact is Impact.UNKNOWN:
         return "Impact not known yet" if reading else "Impact not known"
-    return "VMs at risk" if impact is Impact.AT_RISK else "No VM down"
-
-
-def _vm(view: View, vm: VMFailure) -> VM:
-    return VM(
-        name=view.text(vm.name or vm.id, MAX_NAME),
-        id=view.text(vm.id, 60),
-        step=view.text(vm.step or vm.phase, 40),
-        failed_at=words.when(vm.failed_at, view.day),
-        was=view.text(vm.power_before, 12),
-        now=view.text(vm.power_now, 12),
-        guest=view.text(vm.guest, 50),
-        progress=view.text(vm.progress, 50),
-    )
+    if impact is Impact.AT_RISK:
+        return "VM at risk" if risky == 1 else "VMs at risk"
+    return "No VM down"
 
 
 def _reasons(view: View, evidence: Evidence) -> tuple[str, ...]:
@@ -116,9 +110,14 @@ def evidence_parts(view: View) -> dict[str, Any]:
         made |= {
             "cause": words.sentence(view.text(cause.sentence, 300))[:-1] if cause else "",
             "cause_id": view.text(cause.id, 60) if cause else "",
-            "cause_short": view.text(cause.id, 40).replace("-", " ").removeprefix("guest ") if cause else "",
+            "cause_short": _short(view, cause.id, evidence) if cause else "",
             "certainty": view.text(cause.certainty, 60) if cause else "",
             "owner": view.text(cause.owner, 80) if cause else "",
+            "cause_link": cause.link if cause and safe_url(cause.link) else "",
+            "unrecognised": view.text(_KLOG.sub("", evidence.unrecognised), _MAX_UNRECOGNISED)
+            if view.content == "full"
+            else "",
+            "unread": not evidence.logs and any(one.what.startswith("logs") for one in evidence.missing),
             "logs": logs,
             "hidden": evidence.hidden if view.content == "full" else 0,
             "run_number": evidence.run_number,
@@ -126,15 +125,26 @@ def evidence_parts(view: View) -> dict[str, Any]:
             "commands": () if view.stale else do_now.commands(evidence, addresses=view.content == "full"),
         }
     if view.is_plan and story.open and story.state is StoryState.FIRING:
-        down = [vm for vm in evidence.failures if is_down(vm)] if evidence and evidence.impact is Impact.DOWN else []
         name = (view.identity.name if view.identity else "") or view.label("plan_name")
         made["do_now"] = do_now.steps(
-            view.identity, evidence, down, name, has_logs=bool(logs), shown=made.get("commands", ())
+            view.identity,
+            evidence,
+            down_vms(evidence),
+            name,
+            has_logs=bool(logs),
+            differ=len(machines.groups(view, evidence)) > 1 if evidence else False,
+            shown=made.get("commands", ()),
         )
     shown = list(dict.fromkeys(view.text(one, 220) for one in missing))
     more = [f"{len(shown) - _MAX_UNKNOWN} more, see the story"] if len(shown) > _MAX_UNKNOWN else []
     made["unknown"] = (*shown[:_MAX_UNKNOWN], *more)
     return made
+
+
+def _short(view: View, cause: str, evidence: Evidence) -> str:
+    """A headline must not lay all failures on a cause that only some of them have."""
+    said = view.text(cause, 40).replace("-", " ").removeprefix("guest ").removeprefix("live ")
+    return f"{said} and others" if machines.groups(view, evidence) else said
 
 
 def _missing(what: str, why: str, cure: str) -> str:
@@ -143,12 +153,14 @@ def _missing(what: str, why: str, cure: str) -> str:
 
 def _logs(view: View, excerpts: Iterable[LogExcerpt]) -> tuple[Log, ...]:
     """The last lines of at most three different logs; equal ones are shown once and counted."""
+    listed = list(excerpts)
     groups: dict[tuple[str, ...], list[LogExcerpt]] = {}
-    for excerpt in excerpts:
+    for excerpt in listed:
         if excerpt.lines:
-            groups.setdefault(excerpt.lines, []).append(excerpt)
+            groups.setdefault(tuple(machines.likeness(line) for line in excerpt.lines), []).append(excerpt)
     shown = list(groups.values())[:_MAX_EXCERPTS]
     each = (_TICKET_LINES if view.ticket else _CHAT_LINES) // max(len(shown), 1)
+    read = len({one.vm for one in listed if one.vm})  # the controller's log tells of no VM
     made: list[Log] = []
     for group in shown:
         first = group[0]
@@ -156,8 +168,9 @@ def _logs(view: View, excerpts: Iterable[LogExcerpt]) -> tuple[Log, ...]:
         caption = [first.vm or first.pod, first.container + (" (before its restart)" if first.previous else "")]
         if first.first_line:
             caption.append(f"line {first.first_line + skipped:,} ff.")
-        if len(group) > 1:
-            caption.append(f"the same in {words.count(len(group) - 1, 'other log')}")
+        alike = max([len({one.vm or one.pod for one in group}), *(one.alike for one in group)])
+        if alike > 1:
+            caption.append(f"{alike:,} of {max(read, alike):,} logs alike")
         lines = tuple(truncate(clean(line), _MAX_LINE) for line in first.lines[skipped:])
         made.append(Log(truncate(clean(" · ".join(part for part in caption if part)), 150), lines))
     return tuple(made)
@@ -177,7 +190,9 @@ def _details(view: View) -> tuple[str, ...]:
         return (*parts, f"severity {view.text(story.severity, 40)}") if story.severity else tuple(parts)
     times = sorted(vm.failed_at for vm in evidence.failures if vm.failed_at) if evidence else []
     if times:
-        parts.append(f"failed {words.span(times[0], times[-1])}")
+        steps = {vm.step for vm in evidence.failures} if evidence else set()
+        step = view.text(steps.pop(), 40) if len(steps) == 1 else ""
+        parts.append(f"failed {f'at {step} ' if step else ''}{words.span(times[0], times[-1])}")
     else:
         parts.append(f"alerting since {words.when(begun(view))}")
     current = evidence is not None and not view.stale

@@ -137,5 +137,7 @@ def _links(wanted: Wanted, context: Context) -> tuple[Link, ...]:
             found += [Link("Runbook", alert.annotations.get("runbook_url", ""))]
         if not context.is_plan and context.content == "full":
             found += [Link("Alert source", alert.generator_url)]
+    if shown and story.evidence and story.evidence.cause and story.evidence.cause.link:
+        found.append(Link("About this error", story.evidence.cause.link))
     once = {link.url: link for link in reversed(found) if len(link.url) <= MAX_URL and safe_url(link.url)}
     return tuple(link for link in found if once.get(link.url) is link)[:MAX_LINKS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from receiver.rendering.context import VM, Command, Context, Do, Log, Pair, Teller, Thing
+from receiver.rendering.context import VM, Command, Context, Do, Group, Log, Pair, Teller, Thing
 
 
 def samples() -> tuple[Context, ...]:
@@ -42,14 +42,34 @@ def samples() -> tuple[Context, ...]:
         failed_of="3 of 20 VMs failed",
         others="14 done",
         step="ImageConversion",
-        vms=(VM("pay-win-app04", "vm-2214", "ImageConversion", "22:19 UTC", "On", "off", "Windows", "0 of 1"),),
+        vms=(
+            VM(
+                "pay-win-app04",
+                "vm-2214",
+                "ImageConversion",
+                "22:19 UTC",
+                "On",
+                "off",
+                "Windows",
+                "0 of 1",
+                "13 min",
+                "80 GiB",
+                ("disk-0: 1 of 80 GiB",),
+                "28 precopies",
+            ),
+        ),
         more_vms=2,
+        standing=(VM("pay-win-app05", "vm-2215", "off since run 1", "", "On", "off"),),
+        groups=(Group("ImageConversion", "Guest conversion failed.", "pay-win-app04", 1), Group("DiskTransfer")),
         reasons=("Guest conversion failed.",),
         cause="The system disk is encrypted",
         cause_id="guest-bitlocker",
         cause_short="bitlocker",
         certainty="3 of 3 logs",
         owner="Windows guest team",
+        cause_link="https://docs.example.com/bitlocker",
+        unrecognised="virt-v2v: error",
+        unread=True,
         do_now=(Do("Power on both.", "oc get vm"),),
         commands=(Command("Run again", "oc create -f -"),),
         logs=(Log("pay-win-app04 · virt-v2v", ("virt-v2v: error",)),),
@@ -79,5 +99,6 @@ def samples() -> tuple[Context, ...]:
         full,
         Context(),
         replace(full, kind="jira", ticket=True, impact="none", cause="", reading=False),
+        replace(full, cause="", reading=False, unread=False, failed=0, failed_of="", running=2),
         replace(full, is_plan=False, content="minimal"),
     )

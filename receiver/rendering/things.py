@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from receiver.limits import truncate
-from receiver.model import ObjectEvent, ObjectState, StoryState
+from receiver.model import Evidence, ObjectEvent, ObjectState, StoryState
 from receiver.rendering import do_now, words
 from receiver.rendering.context import Do, Thing
 from receiver.rendering.markup import clean
 from receiver.rendering.view import View
 
 _CHAT_EVENTS, _TICKET_EVENTS = 4, 8
+_PLAN_CHAT_EVENTS = 2
+_SAME = 60
 _MAX_EVENT = 220
 _MAX_FINDINGS = 5
 _MAX_THINGS = 4
@@ -27,14 +29,26 @@ def things_parts(view: View) -> dict[str, Any]:
         "objects": tuple(_thing(view, one) for one in evidence.objects[:_MAX_THINGS]),
     }
     if view.content == "full":
-        most = _TICKET_EVENTS if view.ticket else _CHAT_EVENTS
-        made["events"] = tuple(_event(view, one) for one in evidence.events[:most])
+        chat = _PLAN_CHAT_EVENTS if view.is_plan else _CHAT_EVENTS
+        events = _telling(evidence) if view.is_plan else evidence.events
+        made["events"] = tuple(_event(view, one) for one in events[: _TICKET_EVENTS if view.ticket else chat])
     if not view.is_plan and view.wanted.story.state is StoryState.FIRING:
         made["do_now"] = tuple(
             Do(truncate(clean(one.text), do_now.MAX_STEP), _command(view, one.url))
             for one in evidence.steps[: do_now.MAX_STEPS]
         )
     return made
+
+
+def _telling(evidence: Evidence) -> tuple[ObjectEvent, ...]:
+    """Of a plan's events only warnings, and only what neither a log nor a reason says already."""
+    said = [line for log in evidence.logs for line in log.lines]
+    said += [reason for failure in evidence.failures for reason in failure.reasons]
+    return tuple(
+        one
+        for one in evidence.events
+        if one.warning and not any(one.message[:_SAME] in line or line[:_SAME] in one.message for line in said if line)
+    )
 
 
 def _command(view: View, command: str) -> str:

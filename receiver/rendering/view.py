@@ -102,6 +102,13 @@ def is_down(vm: VMFailure) -> bool:
     return vm.power_before.lower() == "on" and vm.power_now.lower() == "off" and vm.target_exists is not True
 
 
+def down_vms(evidence: Evidence | None) -> tuple[VMFailure, ...]:
+    """The VMs that are down, whichever run switched them off."""
+    if evidence is None or evidence.impact is not Impact.DOWN:
+        return ()
+    return tuple(vm for vm in (*evidence.failures, *evidence.standing) if is_down(vm))
+
+
 def begun(view: View) -> datetime:
     """When the first failure alert of the story began."""
     failures = [one.alert.starts_at for one in view.wanted.story.alerts if one.role == "failure"]

@@ -47,10 +47,11 @@ def span(first: datetime, last: datetime, day: date | None = None) -> str:
     return f"{_date(begin, day)}{begin:%H:%M}–{_date(end, begin.date())}{end:%H:%M} UTC"
 
 
-def names(items: Sequence[str], most: int = 3) -> str:
-    """Return "a", "a and b", "a, b and c", or "a, b and 5 more"."""
-    if len(items) > most:
-        shown, last = list(items[: most - 1]), f"{len(items) - most + 1} more"
+def names(items: Sequence[str], most: int = 3, number: int = 0) -> str:
+    """Return "a", "a and b", "a, b and c", or "a, b and 5 more"; `number` counts those, too, that are not in items."""
+    if max(number, len(items)) > most:
+        shown = list(items[: most - 1])
+        last = f"{max(number, len(items)) - len(shown)} more"
     elif items:
         shown, last = list(items[:-1]), items[-1]
     else:

@@ -61,7 +61,9 @@ def test_the_steps_of_a_row_leave_room_for_the_re_run_that_says_what_it_destroys
     cause = Cause(known.id, known.sentence, "1 of 1 log", known.owner, known.remedy, known.link)
     evidence = Evidence(failures=(VMFailure("vm-1", "a"),), cause=cause, commands=rerun_command("mig", "wave"))
     command = evidence.commands[0]
-    steps = do_now.steps(None, evidence, (), "wave", has_logs=True, shown=(Command(command.text, command.url),))
+    steps = do_now.steps(
+        None, evidence, (), "wave", has_logs=True, differ=False, shown=(Command(command.text, command.url),)
+    )
     assert [step.text for step in steps[:-1]] == list(known.remedy)
     assert steps[-1].text.startswith("Then run the plan again (command below).")
 
