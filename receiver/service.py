@@ -31,7 +31,7 @@ from receiver.metrics import Metrics
 from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
 from receiver.store import figures, inbox, stories
-from receiver.store.engine import Store, StoreBusyError
+from receiver.store.engine import Store, StoreBusyError, is_passing
 from receiver.store.upgrade import FileLock, LockedError, upgrade
 from receiver.telling import Teller
 from receiver.watch import OwnAlerts
@@ -217,6 +217,8 @@ class Service:
             try:
                 await run()
             except (OperationalError, StoreBusyError) as error:
+                if not is_passing(error):
+                    raise
                 log.error("service.store_failed", worker=name, error=str(getattr(error, "orig", error)))
                 await self.clock.sleep(STORE_AGAIN_S)
             else:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +46,27 @@ _Waiting = tuple[Write[Any], "asyncio.Future[Any]"]
 
 class StoreBusyError(Exception):
     """More writes wait than the queue holds: the disk is slower than what comes in."""
+
+
+_DISK = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether the disk (or whoever holds the file) failed, which passes, rather than what was asked of it."""
+    if isinstance(error, StoreBusyError):
+        return True
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return isinstance(error, OperationalError) and (code is None or code & 0xFF in _DISK)
 
 
 class StoreClosedError(Exception):

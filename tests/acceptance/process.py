@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx2
 
+ENDS_WITHIN_S = 60.0
+
 
 def free_port() -> int:
     """Return a port that was free a moment ago."""
@@ -71,7 +73,8 @@ class Process:
     async def ended(self) -> int:
         """Await the end and return the exit code."""
         assert self._process is not None
-        return await self._process.wait()
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            return await self._process.wait()
 
     async def kill(self) -> None:
         """Kill it as the out-of-memory killer would."""

@@ -196,8 +196,8 @@ def test_an_event_that_is_too_large_keeps_impact_and_says_what_is_left_out(tmp_p
         ("p1", "error"),
     ],
 )
-def test_severities_are_pagerdutys(severity: str, expected: str, tmp_path: Path) -> None:
-    step = senders(tmp_path)["pagerduty"].plan(wanted(story(severity=severity)))
+def test_while_the_impact_is_not_known_the_alerts_severity_counts(severity: str, expected: str, tmp_path: Path) -> None:
+    step = senders(tmp_path)["pagerduty"].plan(wanted(story(severity=severity, evidence=None)))
     assert step is not None
     assert step.body["payload"]["severity"] == expected
 

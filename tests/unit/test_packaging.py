@@ -145,12 +145,12 @@ def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:
     assert set(sources) - kept == set()
 
 
-def test_the_wheel_takes_the_shipped_configuration_and_the_templates_along() -> None:
+def test_the_wheel_takes_the_shipped_configuration_the_templates_and_the_runbooks_along() -> None:
     wheel = project()["tool"]["hatch"]["build"]["targets"]["wheel"]
     for source, target in wheel["force-include"].items():
         assert (ROOT / source).exists()
         assert target.startswith("receiver/")
-    assert set(wheel["force-include"]) == {"templates", "routes.yaml"}
+    assert set(wheel["force-include"]) == {"templates", "routes.yaml", "docs/runbooks"}
 
 
 @pytest.mark.parametrize("script", [".ci/run", ".ci/servers"])
