@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,19 +21,19 @@ import structlog
 from receiver.clock import Clock
 from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import Manner, Sender, Step
-from receiver.errors import DeliveryError, DestinationRefused, Gone, Refused, Transient, Unknown
+from receiver.errors import DeliveryError, DestinationRefused, Transient, Unknown
 from receiver.metrics import Metrics
 from receiver.model import QUIET_WITHIN_S, AttemptOutcome, DeliveryState, Receipt, Story, Wanted
 from receiver.routing.intervals import next_allowed
 from receiver.routing.tree import Intervals, allowed
-from receiver.store import attempts, claims, deliveries, parking, reading, stories
+from receiver.store import attempts, claims, deliveries, manners, parking, reading, stories
 from receiver.store.attempts import Done, Resting, Try
 from receiver.store.claims import LEASE_S
-from receiver.store.codec import dump_json
 from receiver.store.deliveries import AUDIBLE_CHANGE, QUIET_CHANGE, DeliveryRow
-from receiver.store.engine import NOW, Store
+from receiver.store.engine import NOW, Conn, Store
 from receiver.store.grouping import Grouped
 from receiver.store.reading import Context
+from receiver.verdict import LATE_S, LOOK_EVERY_S, OUR_OWN, End, back_off_s, merged, says_nothing, verdict
 
 log = structlog.get_logger(__name__)
 
@@ -41,23 +41,8 @@ LEASE_LEFT_S = 20.0
 """A request is begun only while so much of the lease is left."""
 LAST_LOOK_S = 1.0
 """The look that decides "create again" comes this long after `lookup_grace`."""
-LOOK_EVERY_S = 1.0
-LATE_S = 120.0
-"""A first message that waited longer says so."""
 PROBE_EVERY_S = 300.0
 MUTED_CHECK = timedelta(days=14)
-
-
-class End(StrEnum):
-    """What came of working a delivery off."""
-
-    DONE = "done"
-    LATER = "later"
-    PARKED = "parked"
-    LOST = "lost"
-    """The claim was no longer ours; whoever has it now goes on."""
-    NOTHING = "nothing"
-    """Nothing had to be sent, so nothing was learnt about the destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +129,7 @@ class Worker:
                 if isinstance(found, End):
                     return found
                 if found is not None:
-                    return Done(row, step.part, found, told=_told(step, wanted))
+                    return _done(row, step, wanted, found)
             if self.stopping or self._clock.monotonic() > claimed_at + LEASE_S - LEASE_LEFT_S:
                 return await self._release(row, {"due": NOW}, End.LATER)
             return await self._attempt(row, step, wanted, destination, probe=probe)
@@ -169,10 +154,12 @@ class Worker:
             audible=row.audible > row.delivered,
             quiet_allowed=soon and not (root or {}).get("quiet"),
             fallback_for=row.fallback_for,
+            moved=row.moved,
             late_s=waited if waited > LATE_S else 0.0,
             plain=row.plain,
             confirm=row.confirm_at is not None and row.confirm_at <= context.now,
             external_url=self._config.web.external_url,
+            tries=row.tries,
         )
 
     def _not_now(self, row: DeliveryRow, story: Story, sender: Sender) -> dict[str, Any] | None:
@@ -195,7 +182,7 @@ class Worker:
         self, row: DeliveryRow, step: Step, wanted: Wanted, destination: Destination, *, probe: bool
     ) -> Done | End:
         kind = destination.config.kind
-        begun = await self._begin(Try(row, step.part, step.op, probe))
+        begun = await self._begin(Try(row, step.part, step.op, probe, destination.config.manners))
         if begun is None:
             return End.LOST
         if isinstance(begun, Resting):
@@ -212,92 +199,58 @@ class Worker:
         except Exception as bug:
             self._metrics.bugs.labels("deliver").inc()
             log.exception("deliver.bug", delivery=row.id, destination=destination.config.label, op=step.op)
-            error = Unknown(f"our own error: {type(bug).__name__}")
+            error = Unknown(f"{OUR_OWN}{type(bug).__name__}")
         else:
             self._metrics.attempt_seconds.labels(kind).observe(self._clock.monotonic() - started)
             self._metrics.attempts.labels(kind, AttemptOutcome.OK.value).inc()
-            return Done(row, step.part, receipt, _told(step, wanted), begun.attempt)
+            return replace(_done(row, step, wanted, receipt, begun.attempt), failing=begun.failing)
         return await self._failed(row, step, begun.attempt, error, wanted, destination, mark)
 
     async def _failed(
         self, row: DeliveryRow, step: Step, number: int, error: DeliveryError, wanted: Wanted,
         destination: Destination, mark: str,
     ) -> End:  # fmt: skip
-        outcome, values, end = self._verdict(row, step, error, wanted, destination)
-        self._metrics.attempts.labels(destination.config.kind, outcome.value).inc()
+        found = verdict(row, step, error, wanted, destination.config.manners, self._jitter())
+        self._metrics.attempts.labels(destination.config.kind, found.outcome.value).inc()
         log.warning(
             "deliver.failed",
             delivery=row.id,
             destination=destination.config.label,
             op=step.op,
-            outcome=outcome.value,
+            outcome=found.outcome.value,
             error=error.reason,
             attempt=row.tries + 1,
         )
 
         async def write(conn: Any) -> bool:
-            await attempts.end(conn, number, outcome, status=error.status, error=error.reason)
+            await attempts.end(conn, number, found.outcome, status=error.status, error=error.reason)
             if isinstance(error, DestinationRefused):
                 await parking.park(conn, destination.config.identity, error.reason, PROBE_EVERY_S, mark)
+            await self._noted(conn, row, error, destination)
             if isinstance(error, Transient) and error.retry_after_s is not None:
                 await parking.hold(conn, destination.config.identity, error.retry_after_s)
-            if isinstance(error, Refused) and row.plain and step.part != "root":
-                await attempts.skip_entry(conn, row, step.part)
-            return await claims.release(conn, row, values)
+            if found.entry is not None:
+                await attempts.set_entry(conn, row, step.part, found.entry)
+            return await claims.release(conn, row, found.values)
 
-        return end if await self._store.write(write) else End.LOST
+        return found.end if await self._store.write(write) else End.LOST
 
-    def _verdict(
-        self, row: DeliveryRow, step: Step, error: DeliveryError, wanted: Wanted, destination: Destination
-    ) -> tuple[AttemptOutcome, dict[str, Any], End]:
-        """Say what a failure means for the delivery: the outcome, the row's new values, and what to do next."""
-        # This try surely did nothing. What an earlier one did is as unknown as before.
-        known: dict[str, Any] = {
-            "unknown_part": row.unknown_part,
-            "unknown_at": row.unknown_at,
-            "started": row.started,
-        }
-        retrying: dict[str, Any] = {
-            "state": DeliveryState.RETRYING.value,
-            "error": error.reason,
-            "tries": row.tries + 1,
-        }
-        soon: dict[str, Any] = {"due": NOW, "state": DeliveryState.PENDING.value}
-        match error:
-            case Transient():
-                wait = error.retry_after_s if error.retry_after_s is not None else self._back_off(row, destination)
-                return AttemptOutcome.TRANSIENT, {**known, **retrying, "due": NOW + wait}, End.LATER
-            case DestinationRefused():
-                values = {**known, **retrying, "state": DeliveryState.PARKED.value, "due": NOW}
-                return AttemptOutcome.PERMANENT, values, End.PARKED
-            case Gone():  # what to do without it is the sender's to plan: nothing, or one new root
-                root = dump_json({**(wanted.root or {}), "gone": True})
-                return AttemptOutcome.PERMANENT, {**soon, "unknown_part": None, "root": root}, End.LATER
-            case Refused() if not row.plain:
-                return AttemptOutcome.PERMANENT, {**known, **soon, "plain": True, "error": error.reason}, End.LATER
-            case Refused() if step.part != "root":
-                return AttemptOutcome.PERMANENT, {**known, **soon, "error": error.reason}, End.LATER
-            case Refused():
-                dead = {"state": DeliveryState.DEAD.value, "due": None, "error": error.reason}
-                return AttemptOutcome.PERMANENT, {**known, **dead}, End.DONE
-            case _:
-                wait = LOOK_EVERY_S if step.creates else self._back_off(row, destination)
-                values = {**retrying, "due": NOW + wait}
-                if row.unknown_part in (None, step.part):
-                    values["unknown_at"] = NOW
-                return AttemptOutcome.UNKNOWN, values, End.LATER
-
-    def _back_off(self, row: DeliveryRow, destination: Destination) -> float:
-        manners = destination.config.manners
-        wait = min(manners.retry_max_s, manners.retry_min_s * 2.0 ** min(row.tries, 20))
-        return wait * (0.5 + self._jitter())
+    async def _noted(self, conn: Conn, row: DeliveryRow, error: DeliveryError, destination: Destination) -> None:
+        """Remember whether the destination answered at all."""
+        chance, limits = self._jitter(), destination.config.manners
+        if says_nothing(error):
+            pause = partial(back_off_s, manners=limits, chance=chance)
+            await manners.failed(conn, row.destination, error.reason, row.tries, pause)
+        elif not error.reason.startswith(OUR_OWN):
+            await manners.answered(conn, [row.destination])
 
     async def _look(
         self, row: DeliveryRow, step: Step, wanted: Wanted, destination: Destination, *, probe: bool
     ) -> Receipt | End | None:
         """Look for what an unanswered create may have made. None: it is surely not there, create again."""
         grace = destination.config.manners.lookup_grace_s + LAST_LOOK_S
-        if await self._store.read(lambda conn: parking.rests(conn, row.destination, probe=probe)):
+        limits = destination.config.manners
+        if not await self._store.write(lambda conn: manners.may_look(conn, row.destination, limits, probe=probe)):
             return await self._release(row, {"due": NOW}, End.LATER)
         now = await self._store.read(stories.now_of)
         since = now - (row.unknown_at or now)
@@ -308,15 +261,24 @@ class Worker:
             log.warning(
                 "deliver.cannot_look", delivery=row.id, destination=destination.config.label, error=error.reason
             )
+            await self._store.write(lambda conn: manners.looked(conn, row.destination))
             return None
         except (DeliveryError, TimeoutError) as error:
             reason = error.reason if isinstance(error, DeliveryError) else "the look-up got no answer"
             values = {"state": DeliveryState.RETRYING.value, "error": reason, "tries": row.tries + 1}
+            lost = error if isinstance(error, DeliveryError) else Unknown(reason)
             asked_s = error.retry_after_s if isinstance(error, Transient) else None
-            if asked_s is not None:
-                await self._store.write(lambda conn: parking.hold(conn, row.destination, asked_s))
-            wait = self._back_off(row, destination) if asked_s is None else asked_s
+
+            async def note(conn: Conn) -> None:
+                await self._noted(conn, row, lost, destination)
+                if asked_s is not None:
+                    await parking.hold(conn, row.destination, asked_s)
+
+            await self._store.write(note)
+            again_s = back_off_s(row.tries, destination.config.manners, self._jitter())
+            wait = again_s if asked_s is None else asked_s
             return await self._release(row, {**values, "due": NOW + wait}, End.LATER)
+        await self._store.write(lambda conn: manners.looked(conn, row.destination))
         if found is not None:
             log.info("deliver.adopted", delivery=row.id, destination=destination.config.label, part=step.part)
             return found
@@ -351,12 +313,18 @@ def _settled(row: DeliveryRow, step: Step) -> DeliveryRow:
     return replace(row, unknown_part=unknown_part, tries=0, started=row.started or step.part == "root")
 
 
-def _told(step: Step, wanted: Wanted) -> bool:
-    return wanted.audible and step.part == "root"
+def _done(row: DeliveryRow, step: Step, wanted: Wanted, receipt: Receipt, attempt: int | None = None) -> Done:
+    """Return what came of a step; `attempt` None: it was found, not sent."""
+    receipt = merged(wanted.root or {}, receipt) if step.kept_in_root else receipt
+    told = wanted.audible and step.part == "root"
+    return Done(row, step.part, receipt, told, attempt, kept_in_root=step.kept_in_root)
 
 
 def _after(wanted: Wanted, step: Step, receipt: Receipt) -> Wanted:
     """Return what is left to want once a step is done."""
+    wanted = replace(wanted, tries=0)
     if step.part == "root":
         return replace(wanted, root=receipt, confirm=False)
+    if step.kept_in_root:
+        return replace(wanted, root=receipt)
     return replace(wanted, entries=tuple(entry for entry in wanted.entries if entry.key != step.part))

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
 import structlog
 
-from receiver.attempt import PROBE_EVERY_S, Destination, End, Worker
+from receiver.attempt import PROBE_EVERY_S, Destination, Worker
 from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.destinations import Manner
+from receiver.digests import Admission
 from receiver.errors import DeliveryError
 from receiver.metrics import Metrics
-from receiver.model import DeliveryState
-from receiver.store import claims, deliveries, parking, stories
+from receiver.model import Change, DeliveryState
+from receiver.store import claims, deliveries, manners, outage, parking, stories
 from receiver.store.deliveries import NEW_ROOT, DeliveryRow
 from receiver.store.engine import NOW, Conn, Store
 from receiver.telling import Teller
+from receiver.verdict import End
 
 log = structlog.get_logger(__name__)
 
@@ -55,8 +57,10 @@ class Deliverer:
         *,
         jitter: Callable[[], float],
         owner: str,
+        admission: Admission,
     ) -> None:
         self._store = store
+        self._admission = admission
         self._config = config
         self._destinations = destinations
         self._teller = teller
@@ -91,7 +95,7 @@ class Deliverer:
                     await self._upkeep()
                     next_upkeep = self._clock.monotonic() + IDLE_S
                 outlook = await self._store.read(claims.outlook)
-                await self._claim_due(outlook.busy)
+                await self._claim_due(outlook)
                 soon = outlook.next_due_s
                 wait = IDLE_S if soon is None else min(IDLE_S, max(0.005, soon))
                 try:
@@ -117,12 +121,12 @@ class Deliverer:
         for one in await parking.parked(conn):
             await parking.unpark(conn, one.identity)
 
-    async def _claim_due(self, busy: Mapping[str, int]) -> None:
+    async def _claim_due(self, outlook: claims.Outlook) -> None:
         if self._draining:
             return
+        busy = outlook.busy
         free = {
-            identity: CLAIM_AHEAD * self._destinations[identity].config.manners.max_in_flight
-            - self._in_flight[identity]
+            identity: self._room(identity, away=identity in outlook.away)
             for identity in busy
             if identity in self._destinations
         }
@@ -132,22 +136,37 @@ class Deliverer:
         if self.paging():
             wanted = {identity: room for identity, room in wanted.items() if identity in pages}
         if wanted:
-            await self._claim(wanted)
+            rushing = {one for one in wanted if busy[one] == NEW_ROOT and self._may_be_digest(one)}
+            await self._claim(wanted, rushing=rushing)
 
-    def _room(self, identity: str) -> int:
-        return CLAIM_AHEAD * self._destinations[identity].config.manners.max_in_flight - self._in_flight[identity]
+    def _may_be_digest(self, identity: str) -> bool:
+        return self._admission.concerns(self._destinations[identity].sender)
+
+    def _room(self, identity: str, *, away: bool) -> int:
+        """Return how many more deliveries may be claimed: of a destination that is away only one at a time."""
+        limits = self._destinations[identity].config.manners
+        most = 1 if away else CLAIM_AHEAD * limits.max_in_flight
+        if limits.rate_per_minute is not None:
+            most = min(most, max(limits.rate_burst, limits.max_in_flight))
+        return most - self._in_flight[identity]
 
     def _is_pager(self, identity: str) -> bool:
         return self._destinations[identity].sender.manner is Manner.PAGER
 
-    async def _claim(self, wanted: Mapping[str, int], *, probe: bool = False) -> int:
-        """Claim for several destinations, for each up to a number, and begin to work on it."""
+    async def _claim(self, wanted: Mapping[str, int], *, rushing: Collection[str] = (), probe: bool = False) -> int:
+        """Claim for several destinations, for each up to a number, and begin to work on it.
+
+        For those of `rushing` it is asked first whether what waits is a storm.
+        """
         claimed_at = self._clock.monotonic()
         in_hand = tuple(self._in_hand)
 
         async def claim(conn: Conn) -> list[DeliveryRow]:
             found: list[DeliveryRow] = []
             for identity, limit in wanted.items():
+                if identity in rushing:
+                    one = self._destinations[identity]
+                    await self._admission.admit(conn, one.config, one.sender)
                 found += await claims.claim(conn, self._owner, identity, limit, in_hand, probe=probe)
             return found
 
@@ -209,6 +228,19 @@ class Deliverer:
         if parked:
             await self._store.write(parking.mark)
         await self._fall_back()
+        for identity, since in await self._store.read(manners.back):
+            await self._sum_up(identity, since)
+
+    async def _sum_up(self, identity: str, since: float) -> None:
+        """A destination is back: tell there, once, what came and went meanwhile."""
+        destination = self._destinations.get(identity)
+        tells, label = False, identity
+        if destination is not None:
+            label = destination.config.label
+            # With minimal content nothing would be left of it: it names what came.
+            tells = Change.AWAY in destination.sender.entry_changes and destination.config.content != "minimal"
+        if await self._store.write(lambda conn: outage.sum_up(conn, identity, since, label, tells=tells)):
+            self.wake()
 
     async def _probe(self, identity: str, destination: Destination) -> None:
         """One real delivery shows more than a question; where none waits, ask."""

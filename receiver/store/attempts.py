@@ -5,18 +5,24 @@ What many tries need at the same time is one set operation (`begin_all`, `finish
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import BindParameter, Integer, bindparam, case, cast, insert, null, or_, select, update
 from sqlalchemy import Float as Real
 
+from receiver.config.model import Manners
 from receiver.model import AttemptOutcome, DeliveryState, Receipt
+from receiver.rendering.view import TICKETS
+from receiver.store import links, manners
 from receiver.store.codec import dump_json
 from receiver.store.deliveries import AUDIBLE_CHANGE, QUIET_CHANGE, DeliveryRow
 from receiver.store.engine import NOW, Conn
-from receiver.store.schema import attempts, deliveries, destinations, entries
+from receiver.store.manners import Asked
+from receiver.store.schema import attempts, deliveries, entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class Try:
     op: str
     probe: bool = False
     """Begin although the destination is parked."""
+    manners: Manners = field(default_factory=Manners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +55,13 @@ class Begun:
     """A try on disk."""
 
     attempt: int
+    failing: bool = False
+    """The destination's last try did not get through: whatever it answers now is news."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """The destination was parked or held back since the delivery was claimed: nothing was begun."""
+    """The destination is parked or held back, or has had its share of tries for now: nothing was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,10 @@ class Done:
     """People were noticeably told."""
     attempt: int | None = None
     """None: it was found, not sent."""
+    failing: bool = True
+    """False: nothing was wrong with the destination when the try began, so its answer changes nothing there."""
+    kept_in_root: bool = False
+    """`part` is neither the root nor an entry: `receipt` is the root's, with what came of the step."""
     revision: int | None = None
     """The story's revision, if with this step everything of it is shown: the claim is given back."""
     confirm_in_s: float | None = None
@@ -75,12 +88,14 @@ class Done:
     confirm_at: float | None = None
     """With `revision` and without `confirm_in_s`: the time that is planned already."""
 
+    @property
+    def is_root(self) -> bool:
+        """Is `receipt` the root's? Else it is that of the entry `part`."""
+        return self.part == "root" or self.kept_in_root
+
 
 _IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
 _FENCES = select(deliveries.c.id, deliveries.c.fence).where(deliveries.c.id.in_(_IDS)).with_for_update()
-_RESTING = select(destinations.c.identity, (destinations.c.hold_until > NOW).label("held")).where(
-    destinations.c.identity.in_(_IDS), or_(destinations.c.hold_until > NOW, destinations.c.parked.is_(True))
-)
 _BEGIN = (
     update(deliveries)
     .where(deliveries.c.id == bindparam("b_id"))
@@ -157,13 +172,18 @@ async def begin_all(conn: Conn, tries: Sequence[Try]) -> list[Begun | Resting | 
     An entry of unknown outcome stays marked while the root is brought up to date before it: it is still to be looked
     for, and an update of the root needs no mark, since it may be repeated.
     """
-    resting = {
-        row.identity: bool(row.held)
-        for row in await conn.execute(_RESTING, {"ids": sorted({one.row.destination for one in tries})})
-    }
+    known = await manners.asked(conn, [one.row.destination for one in tries])
     ours = await _still_ours(conn, [one.row for one in tries])
-    rests = [one.row.destination in resting and (resting[one.row.destination] or not one.probe) for one in tries]
-    good = [one for one, own, rest in zip(tries, ours, rests, strict=True) if own and not rest]
+    may = [own and not _rests(one, known.get(one.row.destination)) for one, own in zip(tries, ours, strict=True)]
+    wanted = Counter(one.row.destination for one, yes in zip(tries, may, strict=True) if yes)
+    of = {one.row.destination: one.manners for one in tries}
+    left = await manners.grant(conn, {identity: (count, of[identity]) for identity, count in wanted.items()}, known)
+    good: list[Try] = []
+    allowed = (one for one, yes in zip(tries, may, strict=True) if yes)
+    for one in sorted(allowed, key=lambda each: (each.row.priority, each.row.waiting_since or 0.0)):
+        if left[one.row.destination]:
+            left[one.row.destination] -= 1
+            good.append(one)
     numbers: list[int] = []
     if good:
         await conn.execute(_BEGIN, [_begin_values(one) for one in good])
@@ -171,9 +191,15 @@ async def begin_all(conn: Conn, tries: Sequence[Try]) -> list[Begun | Resting | 
         numbers = list((await conn.execute(_INSERT, rows)).scalars())
     begun = {one.row.id: number for one, number in zip(good, numbers, strict=True)}
     found: list[Begun | Resting | None] = []
-    for one, own, rest in zip(tries, ours, rests, strict=True):
-        found.append(None if not own else Resting() if rest else Begun(begun[one.row.id]))
+    for one, own in zip(tries, ours, strict=True):
+        number, of_it = begun.get(one.row.id), known.get(one.row.destination)
+        failing = of_it is not None and of_it.failing
+        found.append(None if not own else Resting() if number is None else Begun(number, failing))
     return found
+
+
+def _rests(one: Try, destination: Asked | None) -> bool:
+    return destination is not None and (destination.held or (destination.parked and not one.probe))
 
 
 def _begin_values(one: Try) -> dict[str, Any]:
@@ -203,6 +229,8 @@ async def finish_all(conn: Conn, done: Sequence[Done]) -> list[bool]:
     sent = [_end_values(one.attempt, AttemptOutcome.OK, None, "") for one in done if one.attempt is not None]
     if sent:
         await conn.execute(_END, sent)
+    if answered := [one.row.destination for one in done if one.part and one.failing]:
+        await manners.answered(conn, answered)
     ours = await _still_ours(conn, [one.row for one in done])
     good = [one for one, own in zip(done, ours, strict=True) if own]
     for settles, statement in ((False, _KEEP), (True, _SETTLE)):
@@ -212,20 +240,26 @@ async def finish_all(conn: Conn, done: Sequence[Done]) -> list[bool]:
     noted = [
         {"b_id": one.row.id, "b_part": one.part, "b_receipt": dump_json(one.receipt)}
         for one in good
-        if one.part not in ("root", "")
+        if one.part and not one.is_root
     ]
     if noted:
         await conn.execute(_ENTRY_DONE, noted)
     await skip_leftovers(conn, [(one.row.id, one.revision) for one in good if one.revision is not None])
+    await links.show_again(conn, [one.row.id for one in good if _is_new_ticket(one)])
     return ours
 
 
+def _is_new_ticket(one: Done) -> bool:
+    if one.part != "root" or one.row.kind not in TICKETS or not one.receipt.get("url"):
+        return False
+    return one.row.root is None or not json.loads(one.row.root).get("url")
+
+
 def _done_values(one: Done) -> dict[str, Any]:
-    is_root = one.part == "root"
     values: dict[str, Any] = {
         "b_id": one.row.id,
-        "b_has_root": is_root,
-        "b_root": dump_json(one.receipt) if is_root else None,
+        "b_has_root": one.is_root,
+        "b_root": dump_json(one.receipt) if one.is_root else None,
         "b_told": one.told,
     }
     if one.revision is None:
@@ -244,11 +278,9 @@ async def _still_ours(conn: Conn, rows: Sequence[DeliveryRow]) -> list[bool]:
     return [fences.get(row.id) == row.fence for row in rows]
 
 
-async def skip_entry(conn: Conn, row: DeliveryRow, key: str) -> None:
-    """Give up an entry that is refused even in its plain form."""
-    await conn.execute(
-        update(entries).where(entries.c.delivery == row.id, entries.c.key == key).values(state="skipped")
-    )
+async def set_entry(conn: Conn, row: DeliveryRow, key: str, values: Mapping[str, Any]) -> None:
+    """Change an entry that was refused: plain next time, or given up."""
+    await conn.execute(update(entries).where(entries.c.delivery == row.id, entries.c.key == key).values(**values))
 
 
 async def skip_leftovers(conn: Conn, shown: Sequence[tuple[str, int]]) -> None:

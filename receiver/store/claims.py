@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, and_, bindparam, func, or_, select, true, update
+from sqlalchemy import Integer, and_, bindparam, exists, func, or_, select, true, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from receiver.model import StoryState
 from receiver.store.deliveries import COLUMNS, DeliveryRow, to_row
 from receiver.store.engine import NOW, Conn
+from receiver.store.manners import BREAK_AFTER
 from receiver.store.schema import deliveries, destinations, stories
 
 LEASE_S = 60.0
@@ -27,7 +28,11 @@ def _claimable() -> Any:
 
 
 _BUSY = (
-    select(deliveries.c.destination, func.min(deliveries.c.priority).label("priority"))
+    select(
+        deliveries.c.destination,
+        func.min(deliveries.c.priority).label("priority"),
+        func.max(destinations.c.failures).label("failures"),
+    )
     .outerjoin(destinations, destinations.c.identity == deliveries.c.destination)
     .where(
         _claimable(),
@@ -37,6 +42,12 @@ _BUSY = (
     .group_by(deliveries.c.destination)
 )
 _NEXT_DUE = select(func.min(deliveries.c.due) - NOW).where(deliveries.c.due > NOW)
+_NEXT_LET_GO = select(func.min(destinations.c.hold_until) - NOW).where(
+    destinations.c.hold_until > NOW,
+    destinations.c.parked.is_(False),
+    exists().where(deliveries.c.destination == destinations.c.identity, _claimable()),
+)
+_NEXT = select(_NEXT_DUE.scalar_subquery(), _NEXT_LET_GO.scalar_subquery())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +60,20 @@ class Outlook:
     Each with the most urgent priority that waits there.
     """
     next_due_s: float | None
-    """In how many seconds the next delivery is due, if there is one."""
+    """In how many seconds the next delivery is due, or the next destination is let go, if there is one."""
+    away: frozenset[str] = frozenset()
+    """Those of `busy` that nothing gets through to: they are asked by one try at a time."""
 
 
 async def outlook(conn: Conn) -> Outlook:
     """Return what there is to do, now and next."""
-    busy = {row.destination: row.priority for row in await conn.execute(_BUSY)}
-    following = (await conn.execute(_NEXT_DUE)).scalar_one_or_none()
-    return Outlook(busy, None if following is None else float(following))
+    rows = (await conn.execute(_BUSY)).all()
+    times = (await conn.execute(_NEXT)).one()
+    return Outlook(
+        {row.destination: row.priority for row in rows},
+        min((float(one) for one in times if one is not None), default=None),
+        frozenset(row.destination for row in rows if (row.failures or 0) >= BREAK_AFTER),
+    )
 
 
 def _claim(*, probe: bool) -> ReturningUpdate[Any]:

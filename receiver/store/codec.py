@@ -8,13 +8,15 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from receiver.model import Alert, Evidence, Identity, Keys, Reason
+from receiver.model import Ack, Alert, Digest, Evidence, Identity, Keys, Reason
 
 T = TypeVar("T")
 
 IDENTITY: TypeAdapter[Identity] = TypeAdapter(Identity)
 EVIDENCE: TypeAdapter[Evidence] = TypeAdapter(Evidence)
 ALERT: TypeAdapter[Alert] = TypeAdapter(Alert)
+ACK: TypeAdapter[Ack] = TypeAdapter(Ack)
+DIGEST: TypeAdapter[Digest] = TypeAdapter(Digest)
 KEYS: TypeAdapter[Keys] = TypeAdapter(Keys)
 REASONS: TypeAdapter[tuple[Reason, ...]] = TypeAdapter(tuple[Reason, ...])
 

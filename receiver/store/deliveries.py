@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, bindparam, case, exists, insert, or_, select, update
 from sqlalchemy import text as sql
 
-from receiver.model import Change, DeliveryState, Keys, Reason
+from receiver.model import AUDIBLE, Change, DeliveryState, Keys, Reason
 from receiver.store.codec import KEYS, REASONS, dump, dump_json, load
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import deliveries, delivery_alerts, entries
@@ -72,6 +72,8 @@ class DeliveryRow:
     fallen_back: bool
     error: str
     created: float
+    moved: str = ""
+    """To whom a person gave the story, and who did; from then on nothing is told here."""
 
 
 COLUMNS = tuple(deliveries.c[name] for name in DeliveryRow.__dataclass_fields__)
@@ -187,16 +189,24 @@ async def set_firing(conn: Conn, ids: Sequence[str], firing: bool) -> None:
         )
 
 
-_ENDED = (DeliveryState.DEAD.value, DeliveryState.SKIPPED.value, DeliveryState.PARKED.value)
+_ENDED = (
+    DeliveryState.DEAD.value,
+    DeliveryState.SKIPPED.value,
+    DeliveryState.PARKED.value,
+    DeliveryState.DIGEST.value,
+)
+"""No change of the story brings these back; a digest tells of its members."""
 
 
 async def bump(
     conn: Conn, story: str, revision: int, now: float, *, audible: bool, ids: Sequence[str] | None = None
 ) -> None:
-    """Let deliveries lag behind a new revision. One that already waits for its time keeps it."""
+    """Let deliveries lag behind a new revision. One that already waits for its time keeps it.
+
+    Without `ids`: all of the story but those that gave it away.
+    """
     where = [deliveries.c.story == story]
-    if ids is not None:
-        where.append(deliveries.c.id.in_(ids))
+    where.append(deliveries.c.moved == "" if ids is None else deliveries.c.id.in_(ids))
     wanted = {"desired": revision, "audible": revision} if audible else {"desired": revision}
     await conn.execute(update(deliveries).where(*where).values(**wanted))
     priority = AUDIBLE_CHANGE if audible else QUIET_CHANGE
@@ -245,12 +255,13 @@ async def hurry(conn: Conn, story: str, now: float) -> None:
 
 
 _ADD_ENTRY = insert(entries)
+_LOUD = sorted(change.value for change in AUDIBLE | {Change.REMINDED, Change.AWAY})
 
 
 async def add_entries(
     conn: Conn, ids: Sequence[str], key: str, change: Change, text: str, revision: int, now: float
 ) -> None:
-    """Add one entry to each of some deliveries; those not yet sent are folded into it.
+    """Add one entry to each of some deliveries; those not yet sent are folded into it, if they are not louder.
 
     One that may have been sent stays on its own. Where the key is there already, nothing is added.
     """
@@ -264,11 +275,10 @@ async def add_entries(
     begun = select(deliveries.c.id).where(
         deliveries.c.id == entries.c.delivery, deliveries.c.unknown_part == entries.c.key
     )
-    await conn.execute(
-        update(entries)
-        .where(entries.c.delivery.in_(wanting), entries.c.state == "pending", ~exists(begun))
-        .values(state="folded")
-    )
+    foldable = [entries.c.delivery.in_(wanting), entries.c.state == "pending", ~exists(begun)]
+    if change.value not in _LOUD:  # what people should notice is not hidden in what they need not
+        foldable.append(entries.c.change.not_in(_LOUD))
+    await conn.execute(update(entries).where(*foldable).values(state="folded"))
     same = {"key": key, "revision": revision, "at": now, "change": change.value, "text": text, "state": "pending"}
     await conn.execute(_ADD_ENTRY, [{"delivery": one, **same} for one in wanting])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from receiver.model import Alert, AlertStatus, Change, Evidence, Identity, Outcome, PlanPhase, StoryState
+from receiver.model import Ack, Alert, AlertStatus, Change, Evidence, Identity, Outcome, PlanPhase, StoryState
 
 POISON = "inbox/"
 """How the subject of an alert begins that could not be processed; its inbox number follows."""
@@ -56,6 +56,9 @@ class Draft:
     gather_due: float | None = None
     gather_tries: int = 0
     test: bool = False
+    ack: Ack | None = None
+    worse_at: float | None = None
+    """When people were last called because it became worse."""
     alerts: dict[str, AlertRow] = field(default_factory=dict)
     new: bool = False
     changes: list[tuple[Change, str]] = field(default_factory=list)

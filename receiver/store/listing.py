@@ -14,7 +14,7 @@ from sqlalchemy import Select, and_, case, or_, select
 from receiver.model import (
     DeliveryState,
 )
-from receiver.store import reading
+from receiver.store import digests, reading
 from receiver.store.attempts import Attempt
 from receiver.store.deliveries import COLUMNS, DeliveryRow, to_row
 from receiver.store.engine import Conn
@@ -48,8 +48,11 @@ _SHOWN_STATE = case(
 async def stories_page(
     conn: Conn, *, state: Sequence[str] = (), before: Cursor | None = None, limit: int = 50
 ) -> list[Whole]:
-    """Return stories, newest first, each with its deliveries in the order in which they were made."""
-    query = select(stories)
+    """Return stories, newest first, each with its deliveries in the order in which they were made.
+
+    What stands for a storm is no failure of its own.
+    """
+    query = select(stories).where(stories.c.kind != digests.KIND)
     if state:
         query = query.where(stories.c.state.in_(state))
     rows = (await conn.execute(_page(query, stories.c.opened, stories.c.id, before, limit))).all()

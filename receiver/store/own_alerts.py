@@ -11,6 +11,7 @@ from receiver.store import inbox, stories
 from receiver.store.codec import ALERT, load
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import alerts
+from receiver.store.schema import inbox as entries
 from receiver.store.schema import stories as story_rows
 
 SOURCE = "mtv-receiver/watch"
@@ -18,12 +19,18 @@ SOURCE = "mtv-receiver/watch"
 
 
 async def firing(conn: Conn) -> tuple[Alert, ...]:
-    """Return our own alerts that fire, by the newest word on each."""
-    rows = await conn.execute(
-        select(alerts.c.fingerprint, alerts.c.payload).where(alerts.c.source == SOURCE).order_by(alerts.c.seq)
-    )
-    newest = {row.fingerprint: row.payload for row in rows}
-    return tuple(alert for alert in (load(ALERT, payload) for payload in newest.values()) if alert.firing)
+    """Return our own alerts that fire, by the newest word on each; one that still waits in the inbox counts."""
+    rows = await conn.execute(select(alerts.c.payload).where(alerts.c.source == SOURCE).order_by(alerts.c.seq))
+    payloads = [row.payload for row in rows]
+    waiting = select(entries.c.payload).where(entries.c.state == "new", entries.c.source == SOURCE)
+    payloads += [row.payload for row in await conn.execute(waiting.order_by(entries.c.seq))]
+    newest = {alert.fingerprint: alert for alert in (load(ALERT, payload) for payload in payloads)}
+    return tuple(alert for alert in newest.values() if alert.firing)
+
+
+async def ever_told(conn: Conn) -> bool:
+    """Has this store ever held a story?"""
+    return (await conn.execute(select(story_rows.c.id).limit(1))).first() is not None
 
 
 async def told_by_others(conn: Conn, uid: str, alias: str, since_s: float | None = None) -> bool:

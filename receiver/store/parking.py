@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 
 from receiver.model import DeliveryState, StoryState
-from receiver.store.deliveries import one
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import deliveries, destinations, stories
 
@@ -71,14 +70,6 @@ async def hold(conn: Conn, destination: str, seconds: float) -> None:
         await _put(conn, destination, {"hold_until": NOW + seconds})
 
 
-async def rests(conn: Conn, destination: str, *, probe: bool = False) -> bool:
-    """Is nothing to be sent there now? A probe is what may be sent to a parked destination."""
-    held = destinations.c.hold_until > NOW
-    resting = held if probe else or_(held, destinations.c.parked.is_(True))
-    where = and_(destinations.c.identity == destination, resting)
-    return (await conn.execute(select(destinations.c.identity).where(where))).first() is not None
-
-
 @dataclass(frozen=True, slots=True)
 class Parked:
     """A parked destination."""
@@ -111,7 +102,12 @@ async def unpark(conn: Conn, destination: str) -> None:
     await conn.execute(
         update(destinations)
         .where(destinations.c.identity == destination)
-        .values(parked=False, reason="", probe_at=None)
+        .values(
+            parked=False,
+            reason="",
+            probe_at=None,
+            away_since=func.coalesce(destinations.c.away_since, destinations.c.since),
+        )
     )
     waiting = and_(deliveries.c.destination == destination, deliveries.c.state == DeliveryState.PARKED.value)
     await conn.execute(
@@ -122,20 +118,6 @@ async def unpark(conn: Conn, destination: str) -> None:
     await conn.execute(
         update(deliveries).where(waiting).values(state=DeliveryState.PENDING.value, due=NOW, tries=0, error="")
     )
-
-
-async def retry(conn: Conn, delivery: str) -> bool:
-    """Let a dead, parked or waiting delivery be tried now; False when there is none of that id."""
-    row = await one(conn, delivery)
-    if row is None:
-        return False
-    await conn.execute(update(destinations).where(destinations.c.identity == row.destination).values(probe_at=NOW))
-    await conn.execute(
-        update(deliveries)
-        .where(deliveries.c.id == delivery)
-        .values(state=DeliveryState.PENDING.value, due=NOW, tries=0, error="", plain=False)
-    )
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +138,7 @@ async def in_need_of_fallback(conn: Conn, fallback_after_s: float) -> tuple[Wait
         .where(
             deliveries.c.fallen_back.is_(False),
             deliveries.c.fallback_for == "",
+            stories.c.test.is_(False),  # whoever sent it sees what becomes of it
             or_(
                 deliveries.c.state == DeliveryState.DEAD.value,
                 and_(
@@ -172,7 +155,8 @@ async def in_need_of_fallback(conn: Conn, fallback_after_s: float) -> tuple[Wait
         .limit(FALLBACKS_AT_ONCE)
     )
     return tuple(
-        Waiting(row.id, row.story, row.reason if row.parked else row.error or "waits without an answer") for row in rows
+        Waiting(row.id, row.story, row.reason if row.parked else row.error or row.reason or "waits without an answer")
+        for row in rows
     )
 
 

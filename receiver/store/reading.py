@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Row, Select, bindparam, select
 
-from receiver.model import Change, Entry, Outcome, Story, StoryAlert, StoryState, TimelineEntry, Told
-from receiver.store.codec import ALERT, EVIDENCE, IDENTITY, load, load_or_none, moment, moment_or_none
+from receiver.model import Change, Digest, Entry, Outcome, Story, StoryAlert, StoryState, TimelineEntry, Told
+from receiver.store.codec import ACK, ALERT, DIGEST, EVIDENCE, IDENTITY, load, load_or_none, moment, moment_or_none
 from receiver.store.deliveries import COLUMNS, DeliveryRow, to_row
 from receiver.store.engine import NOW, Conn
-from receiver.store.schema import alerts, deliveries, entries, revisions, stories
+from receiver.store.links import link_of
+from receiver.store.schema import alerts, deliveries, digests, entries, revisions, stories
 
 _IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
 _STORIES = select(stories).where(stories.c.id.in_(_IDS))
@@ -23,6 +24,7 @@ _DELIVERIES = (
     select(*COLUMNS).where(deliveries.c.story.in_(_IDS)).order_by(deliveries.c.created, deliveries.c.id)
 )  # fmt: skip
 _ENTRIES = select(entries).where(entries.c.delivery.in_(_IDS)).order_by(entries.c.revision)
+_DIGESTS = select(digests.c.id, digests.c.numbers).where(digests.c.id.in_(_IDS))
 _STORY_OF = select(deliveries.c.story).where(deliveries.c.id.in_(_IDS))
 _NOW = select(NOW)
 
@@ -64,10 +66,11 @@ async def of_rows(conn: Conn, rows: Sequence[Row[Any]]) -> list[Whole]:
     heard = await _by(conn, _ALERTS, ids, "story")
     timeline = await _by(conn, _REVISIONS, ids, "story")
     told = await _by(conn, _DELIVERIES, ids, "story")
+    storms = await _digests(conn, [row.id for row in rows if row.kind == "digest"])
     found: list[Whole] = []
     for row in rows:
         shows = tuple(to_row(one) for one in told[row.id])
-        found.append(Whole(_story(row, heard[row.id], timeline[row.id], shows), shows))
+        found.append(Whole(_story(row, heard[row.id], timeline[row.id], shows, storms.get(row.id)), shows))
     return found
 
 
@@ -99,7 +102,8 @@ def _pending(rows: Sequence[Row[Any]]) -> tuple[Entry, ...]:
             folded.append(row.text)
             continue
         if row.state == "pending":
-            found.append(Entry(row.key, Change(row.change), moment(row.at), row.text, row.revision, tuple(folded)))
+            at = moment(row.at)
+            found.append(Entry(row.key, Change(row.change), at, row.text, row.revision, tuple(folded), row.plain))
         folded = []
     return tuple(found)
 
@@ -111,8 +115,19 @@ async def _by(conn: Conn, query: Select[Any], ids: Sequence[str], column: str) -
     return found
 
 
+async def _digests(conn: Conn, ids: Sequence[str]) -> Mapping[str, Digest]:
+    if not ids:
+        return {}
+    rows = await conn.execute(_DIGESTS, {"ids": list(ids)})
+    return {row.id: load(DIGEST, row.numbers) for row in rows if row.numbers}
+
+
 def _story(
-    row: Row[Any], heard: Sequence[Row[Any]], timeline: Sequence[Row[Any]], shows: Sequence[DeliveryRow]
+    row: Row[Any],
+    heard: Sequence[Row[Any]],
+    timeline: Sequence[Row[Any]],
+    shows: Sequence[DeliveryRow],
+    digest: Digest | None,
 ) -> Story:
     return Story(
         id=row.id,
@@ -132,11 +147,15 @@ def _story(
         timeline=tuple(
             TimelineEntry(one.revision, moment(one.at), Change(one.change), one.text, one.key) for one in timeline
         ),
-        told=tuple(Told(one.receiver, one.kind, one.destination, one.state) for one in shows),
+        told=tuple(
+            Told(one.receiver, one.kind, one.destination, one.state, link_of(one)) for one in shows if not one.moved
+        ),
         note=row.note,
         run=row.run,
         previous=row.previous,
         continued_in=row.continued_in,
         test=row.test,
         more_evidence_at=moment_or_none(row.gather_due),
+        ack=load_or_none(ACK, row.ack),
+        digest=digest,
     )

@@ -16,7 +16,7 @@ from receiver.model import (
     PlanPhase,
     StoryState,
 )
-from receiver.store.codec import ALERT, EVIDENCE, IDENTITY, dump, load, load_or_none
+from receiver.store.codec import ACK, ALERT, EVIDENCE, IDENTITY, dump, load, load_or_none
 from receiver.store.drafts import POISON
 from receiver.store.drafts import AlertRow as AlertRow
 from receiver.store.drafts import Draft as Draft
@@ -27,7 +27,7 @@ PRUNE_AT_ONCE = 100
 
 _SCALARS = (
     "alias", "revision", "closed", "note", "run", "reruns", "reopens", "previous", "continued_in", "close_at",
-    "identify_due", "gather_due", "gather_tries", "test",
+    "identify_due", "gather_due", "gather_tries", "test", "worse_at",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ def _draft(row: Row[Any], now: float) -> Draft:
         outcome=Outcome(row.outcome) if row.outcome else None,
         identity=load_or_none(IDENTITY, row.identity),
         evidence=load_or_none(EVIDENCE, row.evidence),
+        ack=load_or_none(ACK, row.ack),
         plan_phase=PlanPhase(row.plan_phase) if row.plan_phase else None,
         **{name: getattr(row, name) for name in _SCALARS},
     )
@@ -149,6 +150,7 @@ async def save(conn: Conn, draft: Draft, change: Change | None, text: str, key: 
         "title": draft.title,
         "identity": dump(IDENTITY, draft.identity) if draft.identity else None,
         "evidence": dump(EVIDENCE, draft.evidence) if draft.evidence else None,
+        "ack": dump(ACK, draft.ack) if draft.ack else None,
         "plan_phase": draft.plan_phase.value if draft.plan_phase else "",
         **{name: getattr(draft, name) for name in _SCALARS},
     }

@@ -1,0 +1,92 @@
+"""`POST /api/v1/deliveries/retry`: another try for what could not be told, as `deliveries retry` gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from receiver.config.durations import parse_duration
+from receiver.config.model import Config, SecretError
+from receiver.ingest import is_allowed
+from receiver.model import DeliveryState
+from receiver.store import retrying
+from receiver.store.deliveries import DeliveryRow
+from receiver.store.engine import Conn, Store
+from receiver.store.retrying import STUCK, Choice, NotRetryableError
+from receiver.web.actions_api import BadRequestError, json_body, refused
+
+KEYS = ("ids", "state", "destination", "receiver", "since", "dry_run")
+
+
+class Retrying(Protocol):
+    """What is tried again: `receiver.service.Service`."""
+
+    config: Config
+    store: Store | None
+
+
+def routes(service: Retrying) -> list[Route]:
+    """Return the address."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            if not is_allowed(request.headers.get("authorization", ""), service.config.web.page_auth):
+                return refused(401, "not signed in: use what web.page_auth names")
+        except SecretError:
+            return refused(503, "the secret that guards this address cannot be read; see the log")
+        if service.store is None:
+            return refused(503, "not ready")
+        try:
+            body = await json_body(request)
+            rows = await service.store.write(_work(body))
+        except BadRequestError as error:
+            return refused(400, str(error))
+        except NotRetryableError as error:
+            return refused(409, f"{error}; {error.cure}")
+        return JSONResponse({"items": [row.id for row in rows], "dry_run": body.get("dry_run") is True})
+
+    return [Route("/api/v1/deliveries/retry", answer, methods=["POST"])]
+
+
+def _work(body: Mapping[str, Any]) -> Any:
+    if unknown := sorted(set(body) - set(KEYS)):
+        raise BadRequestError(f"{unknown[0][:40]!r} is not known here; there are {', '.join(KEYS)}")
+    ids, choice, dry = _ids(body), _choice(body), body.get("dry_run", False)
+    if not isinstance(dry, bool):
+        raise BadRequestError("dry_run is neither true nor false")
+    if bool(ids) == (choice is not None):
+        raise BadRequestError('say which deliveries; send ids, or a filter such as {"state": ["dead"]}')
+
+    async def work(conn: Conn) -> list[DeliveryRow]:
+        rows = await retrying.named(conn, ids) if choice is None else await retrying.chosen(conn, choice)
+        if not dry:
+            await retrying.retry(conn, rows)
+        return rows
+
+    return work
+
+
+def _ids(body: Mapping[str, Any]) -> tuple[str, ...]:
+    found = body.get("ids", [])
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise BadRequestError("ids is no list of ids")
+    return tuple(found)
+
+
+def _choice(body: Mapping[str, Any]) -> Choice | None:
+    if not set(body) & {"state", "destination", "receiver", "since"}:
+        return None
+    states = body.get("state", [one.value for one in STUCK])
+    destination, receiver, since = (body.get(name, "") for name in ("destination", "receiver", "since"))
+    try:
+        wanted = tuple(DeliveryState(one) for one in ([states] if isinstance(states, str) else states))
+        within_s = parse_duration(since) if since else None
+    except (ValueError, TypeError) as error:
+        raise BadRequestError(str(error)) from None
+    if not isinstance(destination, str) or not isinstance(receiver, str):
+        raise BadRequestError("destination and receiver are texts, such as payments/slack and payments")
+    return Choice(wanted or STUCK, destination, receiver, within_s)
