@@ -31,12 +31,25 @@ class Manner(StrEnum):
     """Waits for evidence or `evidence_timeout`; nothing is sent for a story that closed before its first create."""
 
 
+class InStorm(StrEnum):
+    """What becomes of a kind's first messages when too many come at once (see `receiver.digests`)."""
+
+    BY_EDIT = "by edit"
+    """One message; the first of the storm turns into it."""
+    ANEW = "anew"
+    """One message, which is made for it."""
+    BY_CAUSE = "by cause"
+    """One message for each cause, once it is known."""
+    EACH = "each"
+    """Each is told on its own: a program reads them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do at a destination: one attempt."""
 
     part: str
-    """`root`, or the key of an entry."""
+    """`root`, or the key of an entry, or the name of a part that the root's receipt keeps (`kept_in_root`)."""
     op: str
     """create, update, resolve, comment, transition, …: for the ledger and metrics."""
     body: Mapping[str, Any]
@@ -46,7 +59,16 @@ class Step:
     hash: str = ""
     """Of what the reader sees; a payload equal to the delivered one is not sent."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What `send` needs besides the body, such as the id to update."""
+    """What `send` needs besides the body, such as the id to update.
+
+    `kept_in_root`: true for a step that is neither the root nor an entry, such as a file: its receipt is merged into
+    the root's (mappings of the same name into each other, so `{"files": {part: id}}` adds one file). Where it is
+    refused, the root's receipt gets `{"skipped": {part: reason}}`, and the step is not to be planned again."""
+
+    @property
+    def kept_in_root(self) -> bool:
+        """Does the root's receipt keep what comes of it?"""
+        return bool(self.extra.get("kept_in_root"))
 
 
 class Sender(Protocol):
@@ -58,6 +80,7 @@ class Sender(Protocol):
     """Which changes add an entry here."""
     waits_for_evidence: ClassVar[bool]
     """A first message waits for evidence or `evidence_timeout`: it cannot be edited, or nobody hurries."""
+    in_storm: ClassVar[InStorm]
 
     def plan(self, wanted: Wanted) -> Step | None:
         """Return the next step, or None when what is delivered equals what is wanted. Pure."""

@@ -6,28 +6,39 @@ only transitions to and from "done" are made. Cloud (API 3) and Data Center (API
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
-from pydantic import Field, field_validator
 
-from receiver.config.durations import Duration
 from receiver.config.model import DestinationConfig
-from receiver.config.settings import Names, Settings, Url
-from receiver.destinations import Manner, Step, jira_adf, jira_wiki
+from receiver.destinations import InStorm, Manner, Step, jira_adf, jira_wiki
 from receiver.destinations.jira_api import JiraApi, is_done
+from receiver.destinations.jira_check import shortcomings
+from receiver.destinations.jira_fields import JiraSettings, new_fields
 from receiver.destinations.jira_workflow import choose, resolution_fields
+from receiver.destinations.logfiles import LogFile, logfiles
+from receiver.destinations.ticketing import (
+    ENTRY_CHANGES,
+    Act,
+    Next,
+    Verdict,
+    cause_label,
+    comment_mark,
+    dressed,
+    judge,
+    judged,
+    kept_file,
+    next_act,
+    still_open,
+)
 from receiver.errors import DestinationRefused, Gone, Refused
-from receiver.fitting import fit, json_chars, one_line, payload_hash
+from receiver.fitting import fit, json_chars, payload_hash
 from receiver.model import Change, Entry, Receipt, Wanted
-from receiver.rendering import Message, Renderer, Small, Span
+from receiver.rendering import Message, Renderer
 
-MAX_SUMMARY = 255
 MAX_TEXT = 32_767
 """Of description and comment; a document is counted as its JSON, the stricter reading."""
 OUR_TEXT = 20_000
@@ -36,124 +47,61 @@ PROPERTY = "mtv-receiver"
 COMMENTS = 100
 
 
-class JiraSettings(Settings):
-    """`jira_configs`: a project of Jira Cloud or Data Center. Sign-in is `http_config`."""
-
-    api_url: Url
-    """Cloud: https://x.atlassian.net/rest/api/3; Data Center: https://jira.example.com/rest/api/2."""
-    project: str = Field(min_length=1)
-    """Key of the project."""
-    issue_type: str = "Bug"
-    """Name of the issue type."""
-    priority: str = ""
-    """Name of a priority; empty leaves the project's default."""
-    labels: Names = ()
-    """Labels of every ticket, besides our own."""
-    fields: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of a new ticket as the API takes them, such as components or customfield_10010."""
-    resolve_transition: str = ""
-    """Name of the transition that closes; empty takes the one that leads to a done status."""
-    reopen_transition: str = ""
-    """Name of the transition that reopens; empty takes the one that leads back to a new or open status."""
-    reopen_duration: Duration = 604_800.0
-    """A ticket that was closed longer ago is left alone, and a new one is made."""
-    wont_fix_resolution: str = ""
-    """A ticket closed with this resolution is never reopened; comments are still added."""
-
-    @property
-    def default_lookup_grace_s(self) -> float:
-        """Return 120 s for Cloud, whose search lags by seconds to minutes; Data Center's index is current."""
-        return 120.0 if self.api_url.rstrip("/").endswith("/3") else 5.0
-
-    @field_validator("api_url")
-    @classmethod
-    def _known_api(cls, value: str) -> str:
-        if not re.search(r"/rest/api/[23]/?$", value):
-            raise ValueError("does not end in /rest/api/3 (Cloud) or /rest/api/2 (Data Center); write the whole URL")
-        return value
-
-    @field_validator("labels")
-    @classmethod
-    def _no_blanks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not label or re.search(r"\s", label) or len(label) > 255 for label in value):
-            raise ValueError("a label is empty, too long or has blanks; write such as vm-migration")
-        return value
-
-
 class JiraSender:
     """One project."""
 
     kind: ClassVar[str] = "jira"
     manner: ClassVar[Manner] = Manner.TICKET
     waits_for_evidence: ClassVar[bool] = True
-    entry_changes: ClassVar[frozenset[Change]] = frozenset(
-        {Change.RERUN, Change.WORSE, Change.FAILED_AGAIN, Change.REOPENED, Change.RESOLVED}
-    )
+    in_storm: ClassVar[InStorm] = InStorm.BY_CAUSE
+    entry_changes: ClassVar[frozenset[Change]] = ENTRY_CHANGES
 
     def __init__(self, config: DestinationConfig, http: httpx2.AsyncClient, renderer: Renderer) -> None:
         self._config = config
         self._settings: JiraSettings = config.settings
         self._api = JiraApi(http, self._settings.api_url)
         self._renderer = renderer
+        base, _, _ = self._settings.api_url.partition("/rest/api/")
+        # api.atlassian.com is for programs only: it shows people nothing.
+        self._site = "" if urlsplit(base).hostname == "api.atlassian.com" else base
 
     def plan(self, wanted: Wanted) -> Step | None:
-        """Return create, reopen, update, comment or resolve; see `Sender.plan`.
-
-        Root receipts: `gone`: a person deleted the ticket, or it is too old to reopen; only an audible change makes a
-        new one. Without `id`: a create was sent and never answered.
-        """
-        root = wanted.root or {}
-        if root.get("gone"):
-            return self._create(wanted) if wanted.firing and wanted.audible else None
-        if not root.get("id"):
-            if wanted.firing:
-                return self._create(wanted)
-            # Absent: it was not there when its story ended. A lost create may have landed since.
-            started = wanted.root is not None and (root.get("state") != "absent" or wanted.confirm)
-            return Step("root", "adopt", {}, creates=True) if started else None
-        if wanted.firing and wanted.audible and root.get("state") == "done":
-            return Step("root", "reopen", {"transition": self._settings.reopen_transition or "(reopen)"})
+        """Return create, reopen, look, update, comment, attach or resolve; see `ticketing` and `Sender.plan`."""
         section = self._section(wanted)
-        if payload_hash(section) != root.get("hash") or wanted.confirm:
-            body = {"fields": {"description": self._document(section)}}
-            return Step("root", "update", body, hash=payload_hash(section), extra={"section": section})
-        if entry := self._next_entry(wanted, root):
-            return self._comment(entry, wanted)
-        if not wanted.firing and root.get("state") == "open" and self._config.send_resolved:
-            return Step("root", "resolve", {"transition": self._settings.resolve_transition or "(done)"})
-        return None
+        shown = payload_hash(section)
+        files = logfiles(wanted, self._config.content) if self._settings.attach_logs else ()
+        following = next_act(wanted, shown, send_resolved=self._config.send_resolved, files=files)
+        match following:
+            case None:
+                return None
+            case Next(Act.CREATE):
+                return self._create(wanted, section)
+            case Next(Act.ADOPT):
+                return Step("root", "adopt", {}, creates=True)
+            case Next(Act.UPDATE):
+                body = {"fields": {"description": self._document(section)}}
+                return Step("root", "update", body, hash=shown, extra={"section": section})
+            case Next(Act.COMMENT, Entry() as entry):
+                return self._comment(entry, wanted)
+            case Next(Act.ATTACH, file=LogFile() as file):
+                extra = {"kept_in_root": True, "file": file}
+                return Step(file.part, "attach", {"filename": file.name}, creates=True, extra=extra)
+            case Next(Act.RESOLVE):
+                return Step("root", "resolve", {"transition": self._settings.resolve_transition or "(done)"})
+            case _:
+                return Step("root", following.act.value, {"transition": self._settings.reopen_transition or "(reopen)"})
 
-    def _create(self, wanted: Wanted) -> Step:
+    def _create(self, wanted: Wanted, section: Any) -> Step:
         message = self._renderer.root(wanted, self.kind, self._config.content)
-        section, settings, keys = self._section(wanted), self._settings, wanted.keys
-        labels = [keys.label, *settings.labels]
-        fields: dict[str, Any] = dict(settings.fields)
-        if not wanted.plain:
-            cause = wanted.story.evidence.cause if wanted.story.evidence else None
-            labels += [re.sub(r"\s+", "-", cause.id)] if cause and self._config.content != "minimal" else []
-            fields |= {"priority": {"name": settings.priority}} if settings.priority else {}
-        fields |= {
-            "project": {"key": settings.project},
-            "issuetype": {"name": settings.issue_type},
-            "summary": one_line(message.summary or message.title, MAX_SUMMARY) or "VM migration failed",
-            "description": self._document(section),
-            "labels": list(dict.fromkeys(label for label in labels if label)),
-        }
-        value = {"story": wanted.story.id, "label": keys.label, "client_id": keys.client_id}
+        fields = new_fields(self._settings, wanted, message, self._config.content)
+        fields["description"] = self._document(section)
+        value = {"story": wanted.story.id, "label": wanted.keys.label, "client_id": wanted.keys.client_id}
         body = {"fields": fields, "properties": [{"key": PROPERTY, "value": value}]}
         return Step("root", "create", body, creates=True, hash=payload_hash(section))
 
-    def _next_entry(self, wanted: Wanted, root: Receipt) -> Entry | None:
-        for entry in wanted.entries:
-            told_by_root = entry.revision <= int(root.get("revision", 0))
-            muted = entry.change is Change.RESOLVED and not self._config.send_resolved
-            if entry.change in self.entry_changes and not told_by_root and not muted:
-                return entry
-        return None
-
     def _comment(self, entry: Entry, wanted: Wanted) -> Step:
         message = self._renderer.entry(entry, wanted, self.kind, self._config.content)
-        mark = _mark(wanted, entry)
+        mark = comment_mark(wanted, entry)
         form = jira_adf.comment if self._api.cloud else jira_wiki.comment
         message = fit(message, lambda each: json_chars(form(each, mark)), OUR_TEXT)
         body = {"body": form(message, mark)}
@@ -162,16 +110,21 @@ class JiraSender:
     def _section(self, wanted: Wanted) -> Any:
         """Return our part of the description: nodes for Cloud, wiki markup for Data Center."""
         message = self._renderer.root(wanted, self.kind, self._config.content)
-        if before := wanted.keys.follows:
-            url = before if before.startswith(("https://", "http://")) else ""
-            earlier = Small((Span("Follows the ticket of an earlier failure: "), Span(before, "", url)))
-            message = replace(message, blocks=(*message.blocks, earlier))
+        message = dressed(message, wanted, self._config, self._related(wanted))
         form = jira_adf.section if self._api.cloud else jira_wiki.section
 
         def size(candidate: Message) -> int:
             return json_chars(form(candidate, wanted.story.id))
 
         return form(fit(message, size, OUR_TEXT), wanted.story.id)
+
+    def _related(self, wanted: Wanted) -> str:
+        """Return where tickets of the same cause are listed: a search by the cause's label, which is never stale."""
+        label = cause_label(wanted, self._config.content)
+        if not label or not self._site:
+            return ""
+        jql = f'project = "{self._settings.project}" AND labels = "{label}" ORDER BY created DESC'
+        return f"{self._site}/issues/?jql={quote(jql)}"
 
     def _document(self, section: Any) -> Any:
         return jira_adf.document(section) if self._api.cloud else section
@@ -196,22 +149,21 @@ class JiraSender:
             case "resolve":
                 await self._resolve(str(root["id"]), wanted)
                 return {**root, "state": "done"}
-            case "reopen":
+            case "reopen" | "look":
                 return await self._reopen(root, wanted)
+            case "attach":
+                return await self._attach(root, step.extra["file"])
             case _:
                 raise ValueError(f"unknown step {step.op!r}")
 
     def _receipt(self, issue: Mapping[str, Any], state: str) -> dict[str, Any]:
         key = str(issue.get("key", ""))
-        base, _, _ = self._settings.api_url.partition("/rest/api/")
-        # api.atlassian.com is for programs only: it shows people nothing.
-        shown = bool(key) and urlsplit(base).hostname != "api.atlassian.com"
         return {
             "id": str(issue.get("id", "")),
             "key": key,
             "self": str(issue.get("self", "")),
             "state": state,
-            "url": f"{base}/browse/{key}" if shown else "",
+            "url": f"{self._site}/browse/{key}" if key and self._site else "",
         }
 
     async def _update(self, issue_id: str, section: Any, story: str) -> None:
@@ -237,20 +189,33 @@ class JiraSender:
     async def _reopen(self, root: Receipt, wanted: Wanted) -> Receipt:
         issue_id = str(root["id"])
         fields = await self._api.issue(issue_id, "status,resolution,resolutiondate")
+        revision = wanted.story.revision
         if not is_done(fields):
-            return {**root, "state": "open"}
-        wont_fix = self._settings.wont_fix_resolution
-        if wont_fix and (fields.get("resolution") or {}).get("name") == wont_fix:
-            return {**root, "state": "declined"}
-        closed = _moment(fields.get("resolutiondate"))
-        if closed and (wanted.story.updated - closed).total_seconds() > self._settings.reopen_duration:
-            return {**root, "gone": True}
-        transitions = await self._transitions(issue_id)
-        chosen = choose(transitions, self._settings.reopen_transition, closes=False)
-        if chosen is None:
-            raise Refused(_no_transition("reopen_transition", self._settings.reopen_transition, transitions))
-        await self._transition(issue_id, {"transition": {"id": chosen["id"]}})
-        return {**root, "state": "open"}
+            return still_open(root, revision)
+        verdict = judge(
+            str((fields.get("resolution") or {}).get("name") or ""),
+            _moment(fields.get("resolutiondate")),
+            wanted.story.updated,
+            wont_fix=self._settings.wont_fix_resolution,
+            reopen_s=self._settings.reopen_duration,
+        )
+        if verdict is Verdict.REOPEN:
+            transitions = await self._transitions(issue_id)
+            chosen = choose(transitions, self._settings.reopen_transition, closes=False)
+            if chosen is None:
+                raise Refused(_no_transition("reopen_transition", self._settings.reopen_transition, transitions))
+            await self._transition(issue_id, {"transition": {"id": chosen["id"]}})
+        return judged(root, verdict, revision)
+
+    async def _attach(self, root: Receipt, file: LogFile) -> Receipt:
+        """Upload a log once; a site that refuses attachments keeps the ticket without."""
+        try:
+            made = await self._api.attach(str(root["id"]), file.name, file.text.encode("utf-8", "replace"))
+        except DestinationRefused as error:
+            if error.status == 401:
+                raise
+            raise Refused(f"not attached: {error.reason}", status=error.status) from None
+        return kept_file(file.part, made)
 
     async def _transitions(self, issue_id: str) -> list[dict[str, Any]]:
         params = {"expand": "transitions.fields"}
@@ -267,15 +232,21 @@ class JiraSender:
         if step.part == "root":
             for issue in await self._api.search(f'labels = "{wanted.keys.label}" ORDER BY created DESC'):
                 if str(issue.get("id")) != str(root.get("id")):  # not the one whose place the new ticket takes
-                    state = "done" if is_done(issue.get("fields") or {}) else "open"
+                    # Whoever closed it meanwhile was a person: see `ticketing`.
+                    state = "declined" if is_done(issue.get("fields") or {}) else "open"
                     return {**self._receipt(issue, state), "hash": "", "revision": 0}
             return None
+        if step.op == "attach":
+            found = (await self._api.issue(str(root["id"]), "attachment")).get("attachment") or []
+            names = {str(each.get("filename")): str(each.get("id", "")) for each in found if isinstance(each, dict)}
+            name = step.extra["file"].name
+            return kept_file(step.part, names[name]) if name in names else None
         entry = next((each for each in wanted.entries if each.key == step.part), None)
         if entry is None:
             return None
         params = {"orderBy": "-created", "maxResults": COMMENTS}
         answer = await self._api.call("GET", f"/issue/{root['id']}/comment", params=params, missing=Gone)
-        mark = _mark(wanted, entry)
+        mark = comment_mark(wanted, entry)
         for comment in answer.get("comments") or []:
             body = comment.get("body")
             text = body if isinstance(body, str) else jira_adf.flatten(body)
@@ -297,10 +268,9 @@ class JiraSender:
                 f"project {self._settings.project} has no issue type {self._settings.issue_type}; it has {known}"
             )
 
-
-def _mark(wanted: Wanted, entry: Entry) -> str:
-    """Return the last line of a comment, by which it is found again; the revision tells apart entries of one key."""
-    return f"story {wanted.story.id} · {entry.key} · {entry.revision}"
+    async def shortcomings(self) -> tuple[str, ...]:
+        """Return which permissions, fields and transitions are missing."""
+        return await shortcomings(self._api, self._settings)
 
 
 def _moment(text: object) -> datetime | None:

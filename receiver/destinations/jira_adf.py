@@ -9,29 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver import fitting
+from receiver.destinations.ticketing import START, STARTS_WITH, end_mark, end_of
 from receiver.model import Link
 from receiver.rendering import Block, Code, Message, Paragraph, Small, Span, Steps, Table, Text
 
 Node = dict[str, Any]
-
-START = "┌ written by mtv-receiver, rewritten on change; write below the line"
-STARTS_WITH = "┌ written by mtv-receiver"
-"""What our section is found again by; later releases may word the rest differently."""
-
-
-ENDS_WITH = "└ story "
-"""A ticket may pass from one story to another, so our section ends at the mark of whichever wrote it last."""
-
-
-def end_mark(story: str) -> str:
-    """Return the text of the paragraph that ends our section."""
-    return f"{ENDS_WITH}{story}"
-
-
-def end_of(texts: Sequence[str], start: int, story: str) -> int | None:
-    """Return which of these lines ends the section that begins at `start`: this story's mark, else any story's."""
-    marks = [at for at, text in enumerate(texts) if at > start and text.startswith(ENDS_WITH)]
-    return next((at for at in marks if texts[at].startswith(end_mark(story))), marks[0] if marks else None)
 
 
 def section(message: Message, story: str) -> list[Node]:

@@ -39,6 +39,23 @@ class JiraApi:
             raise_for_transport(error)
         return _checked(response, missing)
 
+    async def attach(self, issue_id: str, name: str, content: bytes) -> str:
+        """Upload a text file and return its id. Raises DeliveryError; Gone when the issue was deleted."""
+        try:
+            response = await self._http.post(
+                f"{self._url}/issue/{issue_id}/attachments",
+                files={"file": (name, content, "text/plain; charset=utf-8")},
+                headers={"X-Atlassian-Token": "no-check"},
+            )
+        except httpx2.HTTPError as error:
+            raise_for_transport(error)
+        if not 200 <= response.status_code < 300:
+            _checked(response, Gone)
+        made = _parsed(response)
+        if not isinstance(made, list) or not made or not isinstance(made[0], dict):
+            raise Unknown(f"the answer is not Jira's (HTTP {response.status_code})", status=response.status_code)
+        return str(made[0].get("id", ""))
+
     async def issue(self, issue_id: str, fields: str) -> dict[str, Any]:
         """Return the named fields of an issue. Raises Gone when it was deleted."""
         answer = await self.call("GET", f"/issue/{issue_id}", params={"fields": fields}, missing=Gone)
@@ -84,11 +101,15 @@ def _checked(response: httpx2.Response, missing: type[DeliveryError]) -> dict[st
 
 
 def _json(response: httpx2.Response) -> dict[str, Any] | None:
+    answer = _parsed(response)
+    return answer if isinstance(answer, dict) else None
+
+
+def _parsed(response: httpx2.Response) -> Any:
     try:
-        answer = response.json()
+        return response.json()
     except ValueError:
         return None
-    return answer if isinstance(answer, dict) else None
 
 
 def _said(answer: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from receiver import fitting
-from receiver.destinations.jira_adf import START, STARTS_WITH, end_mark, end_of
+from receiver.destinations import ticketing
+from receiver.destinations.ticketing import START, end_mark
 from receiver.rendering import Block, Code, Message, Paragraph, Small, Span, Steps, Table, Text
 
 _SPECIAL = re.compile(r"[{}\[\]|!*_^~+]|(?<!\w)-|-(?!\w)|^#+|^(?=h[1-6]\.|bq\.)|\((?=[a-z/!?+*-]{1,3}\))", re.MULTILINE)
@@ -36,18 +37,7 @@ def body(message: Message) -> str:
 
 def splice(description: object, ours: str, story: str) -> str | None:
     """Return the description with our section replaced, people's text kept; None when our marks are gone."""
-    if not isinstance(description, str):
-        return None
-    lines = description.replace("\r\n", "\n").split("\n")
-    start = next((at for at, line in enumerate(lines) if line.strip().startswith(STARTS_WITH)), None)
-    if start is None:
-        return None
-    end = end_of([line.strip() for line in lines], start, story)
-    if end is None:
-        return None
-    if end + 1 < len(lines) and lines[end + 1].strip() == "----":
-        end += 1
-    return "\n".join([*lines[:start], ours, *lines[end + 1 :]])
+    return ticketing.splice(description, ours, story, rule="----")
 
 
 def escape(text: str) -> str:

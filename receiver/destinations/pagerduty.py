@@ -1,4 +1,4 @@
-"""PagerDuty Events API v2: one incident per story, triggered at once, resolved with it.
+"""PagerDuty Events API v2: one incident per story, triggered at once, resolved with it, taken with it.
 
 Every event carries the story's dedup key, so repeating one changes nothing; only the order matters, since a resolve for
 an incident that is not open is accepted and dropped.
@@ -6,33 +6,49 @@ an incident that is not open is accepted and dropped.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import httpx2
+from pydantic import Field
 
+from receiver.config.durations import Duration
 from receiver.config.model import DestinationConfig, Secret
-from receiver.config.settings import Settings, Url
-from receiver.destinations import Manner, Step
+from receiver.config.settings import Names, Settings, Url
+from receiver.destinations import InStorm, Manner, Step
+from receiver.destinations.hearing import Heard
 from receiver.destinations.pagerduty_event import title, trigger
-from receiver.errors import DestinationRefused, Refused, Transient, Unknown
+from receiver.destinations.pagerduty_incidents import ask
+from receiver.errors import DeliveryError, DestinationRefused, Refused, Transient, Unknown
 from receiver.fitting import one_line, payload_hash
 from receiver.http import raise_for_transport, read_secret, retry_after_s
 from receiver.model import QUIET_WITHIN_S, Change, Receipt, Story, StoryState, Wanted
 from receiver.rendering import Renderer, words
 
 PROBE_KEY = "mtvr1/probe"
+CLOSED = "closed"
+"""State of a root whose incident a person resolved."""
+VIA = "PagerDuty"
 
 
 class PagerDutySettings(Settings):
     """`pagerduty_configs`: an Events API v2 integration of a service."""
 
-    secrets = ("routing_key",)
+    secrets = ("routing_key", "api_token")
 
     routing_key: Secret
     """Integration key of the service, 32 characters."""
     url: Url = "https://events.pagerduty.com/v2/enqueue"
     """Where events go; https://events.eu.pagerduty.com/v2/enqueue for an account in the EU."""
+    api_token: Secret | None = None
+    """Token of the REST API, read-only is enough: to see who acknowledges where PagerDuty cannot send us webhooks."""
+    api_url: Url = "https://api.pagerduty.com"
+    """Where the REST API is; https://api.eu.pagerduty.com for an account in the EU."""
+    poll_every: Duration = Field(default=30.0, ge=1)
+    """How often it is asked, while an incident of ours is open that nobody has acknowledged."""
+    service_ids: Names = ()
+    """Services whose incidents are looked through; all that the token sees, where there is none."""
 
 
 class PagerDutySender:
@@ -41,6 +57,7 @@ class PagerDutySender:
     kind: ClassVar[str] = "pagerduty"
     manner: ClassVar[Manner] = Manner.PAGER
     waits_for_evidence: ClassVar[bool] = False
+    in_storm: ClassVar[InStorm] = InStorm.ANEW
     entry_changes: ClassVar[frozenset[Change]] = frozenset()
 
     def __init__(self, config: DestinationConfig, http: httpx2.AsyncClient, renderer: Renderer) -> None:
@@ -55,6 +72,9 @@ class PagerDutySender:
         A root receipt without `state` means that a first trigger was sent and never answered.
         """
         root = wanted.root
+        closed = root is not None and root.get("state") == CLOSED
+        if closed and not (wanted.firing and wanted.audible):
+            return None  # what a person resolved is over, until there is news
         if not wanted.firing:
             may_be_open = root is not None and (wanted.confirm or root.get("state") != "resolved")
             return self._resolve(wanted, root or {}) if may_be_open and self._config.send_resolved else None
@@ -64,7 +84,9 @@ class PagerDutySender:
         if wanted.confirm:
             return step
         quiet = wanted.quiet_allowed and _worth_it(wanted.story)
-        return step if step.hash != root.get("hash") and (wanted.audible or quiet) else None
+        if step.hash != root.get("hash") and (wanted.audible or quiet):
+            return step
+        return self._acknowledge(wanted, root)
 
     async def send(self, step: Step, wanted: Wanted) -> Receipt:
         del wanted
@@ -101,14 +123,46 @@ class PagerDutySender:
             "title": name,
             "quiet": 0 if fresh or wanted.audible else int(root.get("quiet", 0)) + (not wanted.confirm),
             **({"late": late} if late else {}),
+            # A trigger leaves an acknowledged incident as it is; one that it opens is nobody's yet.
+            **({"acked": root["acked"]} if not fresh and root.get("acked") else {}),
         }
         op = "trigger" if fresh else "update"
         return Step("root", op, body, hash=receipt["hash"], extra={"receipt": receipt})
+
+    def _acknowledge(self, wanted: Wanted, root: Receipt) -> Step | None:
+        """Say that somebody took the story elsewhere; what was acknowledged in PagerDuty it knows itself."""
+        ack = wanted.story.ack
+        if ack is None or ack.via == VIA or root.get("acked") == (key := f"{ack.at.isoformat()} {ack.via}"):
+            return None
+        body = {"event_action": "acknowledge", "dedup_key": wanted.keys.dedup_key}
+        return Step(
+            "root", "acknowledge", body, hash=str(root.get("hash", "")), extra={"receipt": {**root, "acked": key}}
+        )
 
     def _resolve(self, wanted: Wanted, root: Receipt) -> Step:
         body = {"event_action": "resolve", "dedup_key": wanted.keys.dedup_key}
         receipt = {**root, "state": "resolved", "hash": payload_hash(body), "dedup_key": wanted.keys.dedup_key}
         return Step("root", "resolve", body, hash=receipt["hash"], extra={"receipt": receipt})
+
+    @property
+    def ask_every_s(self) -> float | None:
+        """See `receiver.destinations.hearing.Hears`."""
+        return None if self._settings.api_token is None else self._settings.poll_every
+
+    async def hear(self, keys: Mapping[str, datetime]) -> tuple[Heard, ...]:
+        """See `receiver.destinations.hearing.Hears`."""
+        if self._settings.api_token is None:
+            return ()
+        token = read_secret(self._settings.api_token)
+        return await ask(self._http, self._settings.api_url, token, keys, self._settings.service_ids)
+
+    async def shortcomings(self) -> tuple[str, ...]:
+        """Return what keeps us from seeing acknowledgements, where a REST token was given."""
+        try:
+            await self.hear({PROBE_KEY: datetime.fromtimestamp(0, UTC)})
+        except DeliveryError as error:
+            return (f"acknowledgements in PagerDuty are not seen: {error.reason}",)
+        return ()
 
     async def _enqueue(self, event: Any) -> None:
         body = {"routing_key": read_secret(self._settings.routing_key), **event}
@@ -124,6 +178,8 @@ def _worth_it(story: Story) -> bool:
 
     It is kept for complete evidence, or the last that comes while it is still allowed; a re-run is worth it at once.
     """
+    if story.digest is not None:
+        return not story.digest.unread
     if story.state is StoryState.RERUNNING or story.more_evidence_at is None:
         return True
     if story.evidence is not None and story.evidence.complete:

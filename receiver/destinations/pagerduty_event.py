@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from receiver import fitting
+from receiver.destinations import pagerduty_storm
 from receiver.limits import truncate
-from receiver.model import Change, Evidence, Impact, Story, StoryState, VMFailure, Wanted
+from receiver.model import Change, Digest, Evidence, Impact, Story, StoryState, VMFailure, Wanted
 from receiver.rendering import Message, Steps, words
 
 MAX_SUMMARY = 1_024
@@ -50,9 +51,11 @@ def trigger(wanted: Wanted, message: Message, title: str, content: str, late: st
     story, identity = wanted.story, wanted.story.identity
     labels = story.alerts[0].alert.labels if story.alerts else {}
     cluster = (identity.cluster if identity else "") or labels.get("cluster", "")
+    if story.digest is not None:
+        cluster = words.names(story.digest.clusters)
     payload: dict[str, Any] = {
         "summary": title,
-        "source": fitting.one_line(cluster, 255) or "cluster not known",
+        "source": "mtv-receiver" if content == "minimal" else fitting.one_line(cluster, 255) or "cluster not known",
         "severity": severity(story),
         "timestamp": story.opened.isoformat(),
         "custom_details": _details(wanted, message, content, late),
@@ -81,6 +84,10 @@ def trigger(wanted: Wanted, message: Message, title: str, content: str, late: st
 
 def severity(story: Story) -> str:
     """Return what the impact deserves; while that is not known, what the alert says."""
+    if story.test:
+        return "info"
+    if story.digest is not None:
+        return pagerduty_storm.severity(story.digest)
     evidence = _current(story)
     impact = evidence.impact if evidence else Impact.UNKNOWN
     return _SEVERITY_OF.get(impact) or _SEVERITY.get(story.severity.strip().lower(), "error")
@@ -99,9 +106,11 @@ def title(message: Message) -> str:
 
 def _details(wanted: Wanted, message: Message, content: str, late: str) -> dict[str, Any]:
     story, evidence = wanted.story, _current(wanted.story)
+    if story.digest is not None:
+        return _storm(wanted, story.digest, content, late)
     found: dict[str, Any] = {
-        "0_state": _state(story),
-        "0_instead_of": wanted.fallback_for,
+        "0_state": _state(story, content),
+        "0_instead_of": "" if content == "minimal" else wanted.fallback_for,
         "0_late": late,
         "0_news": _news(story, content),
         "1_impact": _impact(evidence, content),
@@ -123,6 +132,17 @@ def _details(wanted: Wanted, message: Message, content: str, late: str) -> dict[
     return fitting.map_texts(kept, lambda text: truncate(_public(text, content), 2_000))
 
 
+def _storm(wanted: Wanted, digest: Digest, content: str, late: str) -> dict[str, Any]:
+    found = pagerduty_storm.details(digest, content) | {
+        "0_instead_of": "" if content == "minimal" else wanted.fallback_for,
+        "0_late": late,
+        "7_routed_by": _because(wanted, content),
+        "8_story": wanted.story.id,
+    }
+    kept = {key: found[key] for key in sorted(found) if found[key]}
+    return fitting.map_texts(kept, lambda text: truncate(_public(text, content), 2_000))
+
+
 def _because(wanted: Wanted, content: str) -> list[str]:
     if content == "minimal":
         return [reason.route for reason in wanted.reasons[:10]]
@@ -133,12 +153,12 @@ def _public(text: str, content: str) -> str:
     return fitting.clean(text if content == "full" else words.hide_addresses(text))
 
 
-def _state(story: Story) -> str:
+def _state(story: Story, content: str) -> str:
     if story.state is StoryState.RERUNNING:
         since = max((each.at for each in story.timeline if each.change is Change.RERUN), default=None)
         when = f" since {words.when(since, story.opened.date())}" if since else ""
         return f"re-running{when}: the alert is gone because a new run started, not because it is fixed"
-    return story.note
+    return "" if content == "minimal" else story.note
 
 
 def _news(story: Story, content: str) -> str:

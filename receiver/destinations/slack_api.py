@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -77,7 +78,7 @@ class SlackApi:
 
     def __init__(self, http: httpx2.AsyncClient, url: str, token: Secret) -> None:
         self._http = http
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._token = token
 
     async def call(self, method: str, args: Mapping[str, Any], *, form: bool = False) -> dict[str, Any]:
@@ -98,9 +99,20 @@ class SlackApi:
     async def _post(self, method: str, body: Mapping[str, Any]) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {header_secret(self._token)}"}
         try:
-            return await self._http.post(f"{self._url}/{method}", headers=headers, **body)
+            return await self._http.post(f"{self.url}/{method}", headers=headers, **body)
         except httpx2.HTTPError as error:
             raise_for_transport(error)
+
+
+def belongs(url: str, api_url: str) -> bool:
+    """Is a URL that Slack handed out of Slack's own hosts, such as hooks.slack.com beside slack.com?"""
+    try:
+        there, ours = urlsplit(url), urlsplit(api_url)
+    except ValueError:
+        return False
+    host, home = there.hostname or "", ours.hostname or ""
+    near = host == home or host.endswith(f".{home}")
+    return there.scheme == ours.scheme and near and not there.username
 
 
 def _form(value: Any) -> str:

@@ -1,14 +1,15 @@
 """A message in Slack's form: Block Kit within its limits, and texts from a cluster that cannot page anybody.
 
 No coloured attachment: Slack calls attachments secondary and folds long ones behind "Show more"; the state stands as an
-emoji in the header. Links are text, not buttons: a click on a link button is also posted to the app, and Slack shows a
-warning beside it where the app does not answer.
+emoji in the header. Links are text where nobody takes presses: a click on a link button is also posted to the app, and
+Slack shows a warning beside it where the app does not answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slack_sdk.models.blocks import Block as SlackBlock
@@ -38,11 +39,23 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def content(message: Message, *, root: bool, plain: bool) -> dict[str, Any]:
-    """Return what the reader sees, and nothing else: its hash decides whether something is sent."""
+def content(
+    message: Message, *, root: bool, plain: bool, mention: str = "", buttons: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return what the reader sees, and nothing else: its hash decides whether something is sent.
+
+    `mention`, in Slack's markup, ends the text and stands in the headline of a reply, or below a root's blocks.
+    """
+    said = f" {mention}" if mention else ""
     if plain:
-        return {"text": plain_text(message), "blocks": []}
-    return {"text": push(message), "blocks": root_blocks(message) if root else reply_blocks(message)}
+        return {"text": plain_text(message) + said, "blocks": []}
+    blocks = root_blocks(message, mention, buttons) if root else reply_blocks(message, mention)
+    return {"text": push(message) + said, "blocks": blocks}
+
+
+def mention_at(blocks: Sequence[Mapping[str, Any]], *, root: bool) -> int:
+    """Return where `content` has put the mention: the index of its section."""
+    return 0 if not root else len(blocks) - (2 if blocks[-1]["type"] == "actions" else 1)
 
 
 def push(message: Message) -> str:
@@ -50,14 +63,20 @@ def push(message: Message) -> str:
     return cut_escaped(escape(fitting.one_line(_marked(message.mark, message.push), MAX_PUSH)), MAX_TEXT)
 
 
-def root_blocks(message: Message) -> list[dict[str, Any]]:
-    """Return the blocks of a message of its own."""
-    return _fitted(message, lambda title: HeaderBlock(text=PlainTextObject(text=title, emoji=True)))
+def root_blocks(message: Message, mention: str = "", buttons: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Return the blocks of a message of its own. A link that is a button is no link in the text as well."""
+    urls = {button.get("url") for button in buttons}
+    if buttons:
+        message = replace(message, links=tuple(link for link in message.links if link.url not in urls))
+    tail = [_section(mention).to_dict()] if mention else []
+    tail += [{"type": "actions", "elements": [dict(each) for each in buttons]}] if buttons else []
+    return _fitted(message, lambda title: HeaderBlock(text=PlainTextObject(text=title, emoji=True)), tail)
 
 
-def reply_blocks(message: Message) -> list[dict[str, Any]]:
+def reply_blocks(message: Message, mention: str = "") -> list[dict[str, Any]]:
     """Return the blocks of a reply: a bold line instead of a header, which would shout in a thread."""
-    return _fitted(message, lambda title: _section(f"*{escape(title).replace('*', '∗')}*"))
+    said = f" {mention}" if mention else ""
+    return _fitted(message, lambda title: _section(f"*{escape(title).replace('*', '∗')}*{said}"))
 
 
 def plain_text(message: Message) -> str:
@@ -82,7 +101,9 @@ def _marked(mark: str, text: str) -> str:
     return text if not mark or text.startswith(mark) else f"{mark} {text}"
 
 
-def _fitted(message: Message, headline: Callable[[str], SlackBlock]) -> list[dict[str, Any]]:
+def _fitted(
+    message: Message, headline: Callable[[str], SlackBlock], tail: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
     title = fitting.one_line(_marked(message.mark, message.title), MAX_HEADER) or "Migration"
 
     last: list[tuple[Message, list[dict[str, Any]]]] = []
@@ -95,7 +116,7 @@ def _fitted(message: Message, headline: Callable[[str], SlackBlock]) -> list[dic
             made += _blocks(block)
         if links := _links(candidate.links):
             made.append(_section(links))
-        last[:] = [(candidate, [each.to_dict() for each in made[:MAX_BLOCKS]])]
+        last[:] = [(candidate, [*(each.to_dict() for each in made[: MAX_BLOCKS - len(tail)]), *tail])]
         return last[0][1]
 
     return build(fitting.fit(message, lambda each: fitting.json_chars(build(each)), MAX_JSON, most_blocks=_MOST_PARTS))

@@ -10,7 +10,7 @@ from typing import ClassVar
 import httpx2
 
 from receiver.config.model import DestinationConfig, Secret
-from receiver.destinations import Manner, Step
+from receiver.destinations import InStorm, Manner, Step
 from receiver.destinations.slack_blocks import content, push
 from receiver.errors import DestinationRefused, Refused, Transient, Unknown
 from receiver.fitting import one_line, payload_hash
@@ -37,6 +37,7 @@ class SlackWebhookSender:
     manner: ClassVar[Manner] = Manner.CHAT
     entry_changes: ClassVar[frozenset[Change]] = AUDIBLE - {Change.FIRED}
     waits_for_evidence: ClassVar[bool] = True
+    in_storm: ClassVar[InStorm] = InStorm.ANEW
 
     def __init__(self, config: DestinationConfig, url: Secret, http: httpx2.AsyncClient, renderer: Renderer) -> None:
         self._config = config
@@ -55,7 +56,7 @@ class SlackWebhookSender:
             muted = entry.change is Change.RESOLVED and not self._config.send_resolved
             if entry.change in self.entry_changes and entry.revision > int(root["revision"]) and not muted:
                 said = push(self._renderer.entry(entry, wanted, self.kind, self._config.content))
-                body = body if wanted.plain else {**body, "text": said}
+                body = body if wanted.plain or entry.plain else {**body, "text": said}
                 return Step(entry.key, "create", body, creates=True, hash=payload_hash(body))
         return None
 

@@ -43,6 +43,7 @@ from receiver.model import (
 from receiver.rendering import Message, Paragraph, Renderer, Span
 from receiver.rendering.renderer import StoryRenderer
 from receiver.rendering.templates import Templates
+from receiver.verdict import merged
 
 OPENED = datetime(2025, 11, 22, 21, 19, 40, tzinfo=UTC)
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
@@ -191,6 +192,10 @@ class FixedRenderer:
 
     message: Message
 
+    def in_folder(self, folder: Path | None) -> FixedRenderer:
+        del folder
+        return self
+
     def root(self, wanted: Wanted, kind: str, content: str = "full") -> Message:
         del wanted, kind, content
         return self.message
@@ -266,4 +271,6 @@ def after(state: Wanted, step: Step, receipt: Receipt) -> Wanted:
     """Return the delivery with a step's receipt recorded."""
     if step.part == "root":
         return replace(state, root=receipt, confirm=False)
+    if step.kept_in_root:
+        return replace(state, root=merged(state.root or {}, receipt))
     return replace(state, entries=tuple(entry for entry in state.entries if entry.key != step.part))

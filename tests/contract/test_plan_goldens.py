@@ -33,13 +33,14 @@ from receiver.rendering.text import message_text
 from tests.contract.catalogue import CATALOGUE
 from tests.contract.examples import renderer, wanted
 from tests.contract.failures import Failure
-from tests.contract.test_sender_bodies import check_event, check_slack, senders
+from tests.contract.test_email import check_html
+from tests.contract.test_sender_bodies import check_event, check_incident, check_slack, senders
 from tests.fakes.kubernetes import KubernetesApi, running
 from tests.unit.kube.helpers import cluster_for
 
 pytestmark = pytest.mark.anyio
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "plans"
-KINDS = ("slack.txt", "slack.json", "pagerduty.json", "jira.json")
+KINDS = ("slack.txt", "slack.json", "pagerduty.json", "jira.json", "servicenow.txt", "mail.txt")
 # Three bars of a lock screen; a headline of Slack is cut by nobody, but read at a glance.
 PUSH, TITLE = 104, 120
 # A phone shows about 44 columns of a code block before it wraps: a table may be wider by one long name only.
@@ -53,14 +54,17 @@ SEVERITIES = {Impact.DOWN: "critical", Impact.AT_RISK: "error", Impact.NONE: "wa
 
 @dataclass(frozen=True)
 class Told:
-    """What three destinations are sent for one failure."""
+    """What each kind of destination is sent for one failure."""
 
     evidence: Evidence
     wanted: Wanted
     slack: dict[str, Any]
     pagerduty: dict[str, Any]
     jira: dict[str, Any]
+    servicenow: dict[str, Any]
     text: str
+    mail: str
+    html: str
 
     @property
     def shown(self) -> str:
@@ -119,13 +123,19 @@ async def told(api: KubernetesApi, failure: Failure, folder: Path) -> Told:
 def _sent(state: Wanted, evidence: Evidence, folder: Path) -> Told:
     made = senders(folder)
     bodies: dict[str, dict[str, Any]] = {}
-    for kind, name in (("slack", "slack"), ("pagerduty", "pagerduty"), ("cloud", "jira")):
+    for kind, name in (("slack", "slack"), ("pagerduty", "pagerduty"), ("cloud", "jira"), ("servicenow", "servicenow")):
         step = made[kind].plan(state)
         assert step is not None
         bodies[name] = dict(step.body)
     message = renderer().root(state, "slack")
     text = f"push     {message.mark} {message.push}\nsummary  {message.summary}\n\n{message_text(message, 80)}\n"
-    return Told(evidence, state, bodies["slack"], bodies["pagerduty"], bodies["jira"], text)
+    mail = made["email"].plan(state)
+    assert mail is not None
+    shown = f"subject  {mail.body['subject']}\n\n{mail.body['text']}"
+    return Told(
+        evidence=evidence, wanted=state, text=text, mail=shown, html=mail.body["html"],
+        slack=bodies["slack"], pagerduty=bodies["pagerduty"], jira=bodies["jira"], servicenow=bodies["servicenow"],
+    )  # fmt: skip
 
 
 def opened_of(plan: dict[str, Any]) -> datetime:
@@ -157,9 +167,13 @@ async def test_a_failure_reads_as_its_golden_files_and_answers_the_four_question
     compare(f"{name}.slack.json", pretty(found.slack))
     compare(f"{name}.pagerduty.json", pretty(found.pagerduty))
     compare(f"{name}.jira.json", pretty(found.jira))
+    compare(f"{name}.servicenow.txt", "\n".join(f"{key}: {value}" for key, value in found.servicenow.items()) + "\n")
+    compare(f"{name}.mail.txt", found.mail)
     check_slack(found.slack)
     check_event(found.pagerduty)
+    check_incident(found.servicenow)
     first_line(found, failure)
+    mail(found, failure)
     first_screen(found)
     power(found)
     incident(found)
@@ -183,6 +197,20 @@ def first_line(found: Told, failure: Failure) -> None:
     down = [vm.name for vm in (*evidence.failures, *evidence.standing) if vm.down_run or vm.power_now == "off"]
     if evidence.impact is Impact.DOWN:
         assert any(one in found.shown for one in down)
+
+
+def mail(found: Told, failure: Failure) -> None:
+    """The subject is the first line; text and page say the same, and the text fits any mail program."""
+    subject = found.mail.partition("\n")[0].removeprefix("subject").strip()
+    assert re.search(IMPACTS[found.evidence.impact], subject), subject
+    assert failure.plan["metadata"]["name"] in subject
+    assert len(subject) <= TITLE
+    shown = check_html(found.html).said
+    for word in ("Impact", "Cause", "Do now", *(vm.name for vm in found.evidence.failures[:3])):
+        assert (word in shown) == (word in found.mail)
+    assert "Do now" in found.mail
+    prose = [line for line in found.mail.splitlines()[1:] if not line.startswith("    ") and "://" not in line]
+    assert [line for line in prose if len(line) > 100] == []
 
 
 def first_screen(found: Told) -> None:

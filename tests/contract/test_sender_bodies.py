@@ -16,13 +16,16 @@ from slack_sdk.models.blocks import Block as SlackBlock
 from receiver.destinations import Sender
 from receiver.model import Cause, Change, Identity, Missing, Reason, StoryState, VMCounts, VMFailure, Wanted
 from receiver.rendering import Code, Message, Paragraph, Small, Span, Steps, Table
+from receiver.rendering.renderer import StoryRenderer
+from receiver.rendering.templates import Templates
 from tests.contract.examples import EVIDENCE, FIXED, ROUTING_KEY, TOKEN, FixedRenderer, moved, sender, story, wanted
+from tests.contract.vendor_schemas import check_pagerduty
 
 HOSTILE = (
     "<!channel> <@U123> & </script> `code` ```fence``` *bold* _it_ ~no~ {code}{noformat}{html} [~admin] "
     "[x|http://evil] || # h1. x \\\\ !img.png! \u202egnp.exe \x00\x1b[31m \ud800 emoji 🔴 " + "long " * 1_000
 )
-SCHEMAS = Path(__file__).parent.parent / "data" / "schemas"
+MAIL = {"to": "ops@example.com", "from": "mtv@example.com", "smarthost": "mail.example.com:587"}
 
 HOSTILE_MESSAGE = Message(
     push=HOSTILE,
@@ -50,8 +53,11 @@ def senders(folder: Path, **common: Any) -> Mapping[str, Sender]:
     return {
         "slack": sender("slack", {"channel": "C0123456789", "app_token_file": TOKEN}, folder, **common),
         "pagerduty": sender("pagerduty", {"routing_key_file": ROUTING_KEY}, folder, **common),
+        "email": sender("email", MAIL, folder, **common),
+        "webhook": sender("webhook", {"url": "https://hook.example.com/mtv"}, folder, **common),
         "cloud": sender("jira", {"api_url": "https://x.example/rest/api/3", "project": "MIG"}, folder, **common),
         "dc": sender("jira", {"api_url": "https://x.example/rest/api/2", "project": "MIG"}, folder, **common),
+        "servicenow": sender("servicenow", {"instance_url": "https://x.service-now.com"}, folder, **common),
     }
 
 
@@ -151,10 +157,8 @@ def test_a_slack_reply_keeps_the_limits_too(tmp_path: Path) -> None:
 
 
 def check_event(event: Mapping[str, Any]) -> None:
-    spec = json.loads((SCHEMAS / "pagerduty-events-v2.openapi.json").read_text())
-    operation = spec["paths"]["/enqueue"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     body = {"routing_key": ROUTING_KEY, **event}
-    jsonschema.validate(body, {**operation, "components": spec["components"]})
+    check_pagerduty(body)
     assert len(json.dumps(body).encode()) <= 512_000
     assert 0 < len(body["dedup_key"]) <= 255
     assert 0 < len(body["payload"]["summary"]) <= 1_024
@@ -346,3 +350,78 @@ def test_a_ticket_carries_our_label_property_and_the_configured_fields(tmp_path:
     plain = sender("jira", raw, tmp_path).plan(wanted(plain=True))
     assert plain is not None
     assert "priority" not in plain.body["fields"]
+
+
+# --- ServiceNow -----------------------------------------------------------------------------------------------------
+
+COLUMNS = {"short_description": 160, "description": 4_000, "correlation_id": 100, "correlation_display": 100}
+
+
+def check_incident(columns: Mapping[str, Any]) -> None:
+    assert set(columns) <= {*COLUMNS, "impact", "urgency"}
+    assert all(isinstance(value, str) for value in columns.values())
+    for name, most in COLUMNS.items():
+        assert 0 < len(columns[name]) <= most
+    assert "^" not in columns["correlation_id"]
+    assert "\n" not in columns["short_description"]
+    lines = columns["description"].splitlines()
+    assert lines[0].startswith("┌ written by mtv-receiver")
+    assert [line for line in lines if line.startswith("└ story ")] == lines[-1:]
+    check_journal(columns["description"])
+
+
+def check_journal(text: str) -> None:
+    assert not re.search(r"\[/?code\]", text, re.IGNORECASE), "HTML between these is shown as HTML"
+    assert "\x00" not in text
+    assert "\u202e" not in text
+    text.encode()
+
+
+def test_servicenow_takes_every_incident(state: Wanted, tmp_path: Path) -> None:
+    step = senders(tmp_path)["servicenow"].plan(state)
+    assert step is not None
+    check_incident(step.body)
+    assert ("impact" in step.body) is not state.plain
+
+
+def test_servicenow_takes_the_worst_incident_and_note(tmp_path: Path) -> None:
+    trap = "[code]<script>alert(1)</script>[/CODE] "
+    message = replace(HOSTILE_MESSAGE, blocks=(Paragraph((Span(trap),)), *HOSTILE_MESSAGE.blocks), title=trap + HOSTILE)
+    tickets = senders(tmp_path, texts=FixedRenderer(message))["servicenow"]
+    step = tickets.plan(wanted())
+    assert step is not None
+    check_incident(step.body)
+    assert len(step.body["description"]) <= 3_200
+    entry = moved(wanted(), Change.WORSE, key="worse", text=trap + HOSTILE).entries[0]
+    root = {"id": "1", "state": "open", "hash": step.hash, "revision": 1}
+    note = tickets.plan(wanted(root=root, entries=(entry,)))
+    assert note is not None
+    assert note.op == "comment"
+    check_journal(note.body["work_notes"])
+    assert len(note.body["work_notes"]) <= 4_000
+    assert note.body["work_notes"].splitlines()[-1].startswith("story ")
+
+
+def test_a_long_incident_loses_its_last_commands_before_its_vms(tmp_path: Path) -> None:
+    command = "oc adm must-gather " + "x" * 500
+    vms = Table(("VM", "step"), tuple((f"pay-app{at:02}", "ImageConversion" + "n" * 60) for at in range(25)))
+    blocks = (vms, *(Code((command,), caption) for caption in ("Run again", "Gather all", "Gather this")))
+    tickets = senders(tmp_path, texts=FixedRenderer(replace(HOSTILE_MESSAGE, blocks=blocks)))["servicenow"]
+    step = tickets.plan(wanted())
+    assert step is not None
+    check_incident(step.body)
+    text = step.body["description"]
+    assert ("pay-app24" in text, "Run again" in text, "Gather all" in text) == (True, True, False)
+
+
+@pytest.mark.parametrize("name", ["cloud", "dc", "servicenow"])
+def test_a_story_that_no_template_can_read_still_becomes_a_ticket(name: str, tmp_path: Path) -> None:
+    unreadable: Any = "no time"
+    state = wanted(story(evidence=replace(EVIDENCE, started=unreadable)))
+    texts = StoryRenderer(Templates(), lambda _: None)
+    step = senders(tmp_path, texts=texts)[name].plan(state)
+    assert step is not None
+    if name == "servicenow":
+        check_incident(step.body)
+    else:
+        check_ticket(step.body["fields"], cloud=name == "cloud")

@@ -12,7 +12,9 @@ import httpx2
 import pytest
 
 from receiver.destinations import Sender, Step
+from receiver.destinations.logfiles import LogFile
 from receiver.errors import DeliveryError, DestinationRefused, Gone, Refused, Transient, Unknown
+from receiver.keeping import pack
 from receiver.model import Change
 from tests.contract.examples import FIXED, ROUTING_KEY, TOKEN, deliver, moved, sender, wanted
 
@@ -40,6 +42,10 @@ def slack_error(code: str, **more: Any) -> Answer:
     return Answer(200, {"ok": False, "error": code, **more})
 
 
+def snow(status: int, message: str, detail: str | None = None) -> Answer:
+    return Answer(status, {"error": {"message": message, "detail": detail}, "status": "failure"})
+
+
 def answering(answer: Answer) -> httpx2.MockTransport:
     return httpx2.MockTransport(lambda request: answer.response())
 
@@ -57,6 +63,7 @@ def make(name: str, folder: Path, transport: httpx2.AsyncBaseTransport) -> Sende
         "webhook": {"api_url_file": WEBHOOK},
         "pagerduty": {"routing_key_file": ROUTING_KEY},
         "jira": {"api_url": "https://x.atlassian.net/rest/api/3", "project": "MIG"},
+        "servicenow": {"instance_url": "https://x.service-now.com"},
     }
     kind = {"webhook": "slack"}.get(name, name)
     return sender(kind, raw[name], folder, transport=transport)
@@ -139,6 +146,23 @@ CREATES: tuple[tuple[str, Answer, type[DeliveryError]], ...] = (
     ("jira", Answer(500, {}), Unknown),
     ("jira", Answer(502, HTML[1]), Unknown),
     ("jira", Answer(200, "<html>sign in</html>"), Unknown),
+    ("servicenow", snow(400, "Exception while reading request"), Refused),
+    ("servicenow", snow(400, "Invalid table incidents"), DestinationRefused),
+    ("servicenow", snow(401, "User Not Authenticated"), DestinationRefused),
+    ("servicenow", snow(403, "User Not Authorized", "no create"), DestinationRefused),
+    ("servicenow", snow(403, "Operation Failed", "Data Policy Exception: mandatory: Change"), Refused),
+    ("servicenow", snow(403, "Operation Failed", "aborted by Business Rule 'No changes'"), Refused),
+    ("servicenow", snow(404, "No Record found"), DestinationRefused),
+    ("servicenow", Answer(302, ""), DestinationRefused),
+    ("servicenow", Answer(413, ""), Refused),
+    ("servicenow", Answer(409, {}), Transient),
+    ("servicenow", snow(429, "Rate limit exceeded"), Transient),
+    ("servicenow", Answer(503, {}, {"retry-after": "7"}), Transient),
+    ("servicenow", Answer(503, "maintenance"), Unknown),
+    ("servicenow", Answer(500, {}), Unknown),
+    ("servicenow", Answer(502, HTML[1]), Unknown),
+    ("servicenow", Answer(200, "<html>Instance Hibernating</html>"), Unknown),
+    ("servicenow", Answer(200, ["no", "object"]), Unknown),
 )  # fmt: skip
 
 
@@ -156,14 +180,14 @@ async def test_an_answer_to_a_first_message_means_one_thing(
     assert error.reason
 
 
-@pytest.mark.parametrize("name", ["slack", "webhook", "pagerduty", "jira"])
+@pytest.mark.parametrize("name", ["slack", "webhook", "pagerduty", "jira", "servicenow"])
 async def test_the_wait_that_a_vendor_asks_for_is_kept(name: str, tmp_path: Path) -> None:
     error = await refuse(name, tmp_path, answering(Answer(429, {}, {"retry-after": "17"})))
     assert isinstance(error, Transient)
     assert error.retry_after_s == 17
 
 
-@pytest.mark.parametrize("name", ["slack", "webhook", "pagerduty", "jira"])
+@pytest.mark.parametrize("name", ["slack", "webhook", "pagerduty", "jira", "servicenow"])
 @pytest.mark.parametrize(
     ("broken", "meaning"),
     [
@@ -209,6 +233,27 @@ async def test_jira_names_the_field_that_it_refuses(tmp_path: Path) -> None:
     body = {"errorMessages": ["general"], "errors": {"customfield_10010": "Change is required."}}
     error = await refuse("jira", tmp_path, answering(Answer(400, body)))
     assert error.reason == "HTTP 400: customfield_10010: Change is required.; general"
+
+
+async def test_servicenow_is_quoted_in_its_own_words(tmp_path: Path) -> None:
+    error = await refuse("servicenow", tmp_path, answering(snow(403, "Operation Failed", "mandatory: Change")))
+    assert error.reason == "HTTP 403: Operation Failed; mandatory: Change"
+
+
+@pytest.mark.parametrize("op", ["update", "comment", "resolve", "reopen", "attach"])
+async def test_a_servicenow_incident_that_is_not_there_any_more_is_gone(op: str, tmp_path: Path) -> None:
+    tickets = make("servicenow", tmp_path, answering(snow(404, "No Record found")))
+    root = {"id": "1", "state": "open", "hash": "old", "revision": 1}
+    entry = moved(wanted(), Change.WORSE, key="worse")
+    file = LogFile("file-1", "a.log", pack("text"))
+    steps = {
+        "comment": Step("worse", "comment", {"work_notes": "x"}, creates=True),
+        "attach": Step("file-1", "attach", {"file_name": "a.log"}, creates=True, extra={"file": file}),
+        "update": Step("root", "update", {"description": "x"}),
+    }
+    step = steps.get(op, Step("root", op, {"state": "6"}))
+    with pytest.raises(Gone):
+        await tickets.send(step, replace(entry, root=root))
 
 
 async def test_slack_names_the_scope_that_is_missing(tmp_path: Path) -> None:
@@ -304,7 +349,9 @@ async def test_slack_finds_its_channel_by_name_where_history_takes_only_ids(tmp_
     step = chat.plan(wanted())
     assert step is not None
     client_id = step.body["client_msg_id"]
-    assert await chat.find(step, wanted()) == {"channel": "C0SECOND001", "ts": "1.5", "hash": "", "revision": 2}
+    url = "https://slack.com/archives/C0SECOND001/p15"
+    found = {"channel": "C0SECOND001", "ts": "1.5", "hash": "", "revision": 2, "url": url}
+    assert await chat.find(step, wanted()) == found
     assert [method for method, _ in calls] == [
         "conversations.history", "conversations.list", "conversations.list", "conversations.history",
     ]  # fmt: skip

@@ -166,7 +166,7 @@ async def test_a_failed_rerun_stays_one_thing_and_is_told_aloud(name: str, make:
         assert steps == ["update", "reply"]
         assert [each.reply_broadcast for each in vendors.slack_replies()] == [False, True, False]
     else:
-        assert steps == ["update", "comment"]
+        assert steps == ["look", "update", "comment"]
         assert [each.name for each in vendors.jira_transitions()] == ["Done"]
 
 

@@ -53,6 +53,7 @@ class Front:
         if self._server is None:
             return
         self._server.close()
+        await asyncio.sleep(0)  # whoever was accepted just now is among the connections then
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Slack, PagerDuty and Jira on one loopback port, with faults in front and a record of everything.
+"""Slack, PagerDuty, Jira and others on one loopback port, with faults in front and a record of everything.
 
 The vendors' behaviour is the sandbox's (`receiver.sandbox`); this module adds what a bad day adds. Example:
 
@@ -24,6 +24,7 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
+from starlette.applications import Starlette
 
 from receiver.sandbox import Sandbox, build_app
 from receiver.sandbox.jira import Comment, Issue, Move
@@ -32,8 +33,12 @@ from receiver.sandbox.slack import Message
 from tests.fakes import faults
 from tests.fakes.faults import Fault, Reply
 from tests.fakes.front import Ending, Front, RawRequest
+from tests.fakes.github import GitHub
+from tests.fakes.gitlab import GitLab
+from tests.fakes.pagerduty_people import People
+from tests.fakes.servicenow import ServiceNow
 
-Vendor = Literal["slack", "pagerduty", "jira", "page"]
+Vendor = Literal["slack", "pagerduty", "pagerduty-rest", "jira", "servicenow", "github", "gitlab", "page"]
 T = TypeVar("T")
 POLL_S = 0.02
 ROUTING_KEY = "R0UTINGKEY0000000000000000000000"
@@ -123,7 +128,18 @@ class FakeVendors:
         self.requests: list[SeenRequest] = []
         self._rules: list[Rule] = []
         self._front = Front(self._handle)
-        self._app = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=build_app(self.sandbox)))
+        self.servicenow = ServiceNow(time.time)
+        self.github = GitHub(time.time)
+        self.gitlab = GitLab(time.time)
+        self._app = _client(build_app(self.sandbox))
+        self.responders = People(self.sandbox.pagerduty, time.time)
+        guests = {
+            "pagerduty-rest": self.responders.app,
+            "servicenow": self.servicenow.app,
+            "github": self.github.app,
+            "gitlab": self.gitlab.app,
+        }
+        self._guests = {name: _client(app) for name, app in guests.items()}
         self._changed = asyncio.Event()
         self._later: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
@@ -141,7 +157,8 @@ class FakeVendors:
         for task in self._later:
             task.cancel()
         await asyncio.gather(*self._later, return_exceptions=True)
-        await self._app.aclose()
+        for client in (self._app, *self._guests.values()):
+            await client.aclose()
         if self._front.errors and error is None:
             raise ExceptionGroup("the fakes themselves failed", self._front.errors)
 
@@ -160,6 +177,11 @@ class FakeVendors:
         return f"{self.base_url}/pagerduty/v2/enqueue"
 
     @property
+    def pagerduty_rest_url(self) -> str:
+        """What `api_url` takes, in the place of `https://api.pagerduty.com`."""
+        return f"{self.base_url}/pagerduty-rest"
+
+    @property
     def jira_url(self) -> str:
         """What `api_url` takes for Jira Cloud."""
         return f"{self.base_url}/jira/rest/api/3"
@@ -168,6 +190,11 @@ class FakeVendors:
     def jira_dc_url(self) -> str:
         """What `api_url` takes for Jira Data Center."""
         return f"{self.base_url}/jira/rest/api/2"
+
+    @property
+    def servicenow_url(self) -> str:
+        """What `instance_url` takes for ServiceNow."""
+        return f"{self.base_url}/servicenow"
 
     def fail(
         self,
@@ -310,7 +337,7 @@ class FakeVendors:
         await self._carry_out(request, raw)
 
     async def _carry_out(self, request: SeenRequest, raw: RawRequest) -> Reply:
-        response = await self._app.request(
+        response = await self._guests.get(request.vendor, self._app).request(
             raw.method, f"{self.base_url}{raw.target}", headers=list(raw.headers), content=raw.body
         )
         request.carried_out_at = time.monotonic()
@@ -323,7 +350,7 @@ class FakeVendors:
             body = json.loads(raw.body) if raw.body else None
         except ValueError:
             body = None
-        vendor, operation = _name(raw.method, url.path, body)
+        vendor, operation = name_of(raw.method, url.path, body)
         request = SeenRequest(
             number=next(self._numbers),
             at=time.monotonic(),
@@ -342,6 +369,10 @@ class FakeVendors:
         return request
 
 
+def _client(app: Starlette) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
+
+
 def is_root(request: SeenRequest) -> bool:
     """Tell whether a `chat.postMessage` makes a message of its own."""
     return not (isinstance(request.json, dict) and request.json.get("thread_ts"))
@@ -352,16 +383,27 @@ def is_reply(request: SeenRequest) -> bool:
     return not is_root(request)
 
 
-def _name(method: str, path: str, body: Any) -> tuple[Vendor, str]:
+def name_of(method: str, path: str, body: Any) -> tuple[Vendor, str]:
+    """Return a request's vendor and short name; see `SeenRequest.operation`."""
     match path.strip("/").split("/"):
         case ["slack", "api", name]:
             return "slack", name
+        case ["slack", "upload" | "actions" as what, *_]:
+            return "slack", what
         case ["pagerduty", *_]:
             return "pagerduty", str(body.get("event_action")) if isinstance(body, dict) else "enqueue"
+        case ["pagerduty-rest", *rest]:
+            return "pagerduty-rest", " ".join([method, "/".join(rest)])
         case ["jira", "rest", "api", _, "issue", "createmeta", _, *rest]:
             return "jira", " ".join([method, "/".join(["issue", "createmeta", "*", *rest])])
         case ["jira", "rest", "api", _, "issue" | "project" as kind, _, *rest]:
             return "jira", " ".join([method, "/".join([kind, "*", *rest])])
+        case ["github", *rest]:
+            return "github", GitHub.operation(method, rest)
+        case ["gitlab", *rest]:
+            return "gitlab", GitLab.operation(method, rest)
+        case ["servicenow", *rest]:
+            return "servicenow", ServiceNow.operation(method, rest)
         case ["jira", "rest", "api", _, *rest]:
             return "jira", " ".join([method, "/".join(rest)])
         case _:

@@ -48,15 +48,15 @@ def test_without_both_marks_nothing_is_touched(description: Any) -> None:
 
 
 def test_a_section_that_another_story_wrote_is_ours_since_a_ticket_may_pass_to_the_next_one() -> None:
-    theirs, ours = jira_adf.section(message("old"), "another"), jira_adf.section(message("new"), STORY)
+    theirs, ours = jira_adf.section(message("old"), "01K9AAAAAA"), jira_adf.section(message("new"), STORY)
     people = paragraph("all a person's")
     assert jira_adf.splice(jira_adf.document([*theirs, people]), ours, STORY) == jira_adf.document([*ours, people])
-    before, after = jira_wiki.section(message("old"), "another"), jira_wiki.section(message("new"), STORY)
+    before, after = jira_wiki.section(message("old"), "01K9AAAAAA"), jira_wiki.section(message("new"), STORY)
     assert jira_wiki.splice(f"{before}\nbelow", after, STORY) == f"{after}\nbelow"
 
 
 def test_of_two_sections_the_one_with_our_own_mark_is_ours() -> None:
-    ours, quoted = jira_adf.section(message("old"), STORY), jira_adf.section(message("quoted"), "another")
+    ours, quoted = jira_adf.section(message("old"), STORY), jira_adf.section(message("quoted"), "01K9AAAAAA")
     new = jira_adf.section(message("new"), STORY)
     spliced = jira_adf.splice(jira_adf.document([*ours, *quoted]), new, STORY)
     assert spliced == jira_adf.document([*new, *quoted])

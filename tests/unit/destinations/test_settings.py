@@ -24,6 +24,14 @@ def parse(kind: str, raw: dict[str, Any]) -> Any:
         ("slack", {"api_url_file": "hook"}, "webhook file:conf/hook"),
         ("pagerduty", {"routing_key_env": "PD_KEY"}, "https://events.pagerduty.com/v2/enqueue env:PD_KEY"),
         ("jira", {"api_url": "https://x.example/rest/api/3/", "project": "MIG"}, "https://x.example/rest/api/3 MIG"),
+        ("github", {"repo": "acme/m", "token_file": "t"}, "https://api.github.com acme/m"),
+        (
+            "github",
+            {"api_url": "https://x.example/api/v3/", "repo": "a/m", "token_env": "T"},
+            "https://x.example/api/v3 a/m",
+        ),
+        ("gitlab", {"project": "acme/sub/m", "token_file": "t"}, "https://gitlab.com acme/sub/m"),
+        ("gitlab", {"url": "https://x.example/api/v4", "project": "7", "token_file": "t"}, "https://x.example 7"),
     ],
 )
 def test_a_destination_is_known_by_its_target_never_by_a_secret(kind: str, raw: dict[str, Any], target: str) -> None:
@@ -36,6 +44,10 @@ def test_a_destination_is_known_by_its_target_never_by_a_secret(kind: str, raw: 
         ("slack", {"channel": "#a"}, "give either app_token_file or api_url_file"),
         ("slack", {"channel": "#a", "app_token_file": "t", "api_url_file": "u"}, "give either"),
         ("slack", {"app_token_file": "t"}, "write channel: '#name'"),
+        ("slack", {"api_url_file": "u", "socket_token_file": "x"}, "socket_token_file needs an app"),
+        ("slack", {"api_url_file": "u", "mention": "@oncall"}, "mention needs an app"),
+        ("slack", {"channel": "#a", "app_token_file": "t", "mention": "<!channel>"}, "write '@group', '@here'"),
+        ("slack", {"channel": "#a", "app_token_file": "t", "mention": "oncall"}, "write '@group', '@here'"),
         ("pagerduty", {}, "Field required"),
         ("jira", {"api_url": "https://x.atlassian.net", "project": "MIG"}, "write the whole URL"),
         ("jira", {"api_url": "https://x.atlassian.net/rest/api/3", "project": "MIG", "labels": ["a b"]}, "has blanks"),
