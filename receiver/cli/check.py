@@ -52,8 +52,17 @@ def _template_problems(file: Path, config: Config | None) -> Iterator[Problem]:
     folder = config.templates_dir if config else _templates_of(file)
     if folder is not None and not folder.is_dir():
         return  # said already, at the key
-    for one in Templates(folder).problems:
-        yield Problem(one.file, one.line, 1, "templates", one.what, one.cure or "correct the template")
+    own = {one.templates_dir for one in config.destinations if one.templates_dir} if config else set()
+    found: dict[Problem, None] = {}
+    for key, folders in (("templates", [folder]), *(("template", [one, folder]) for one in sorted(own))):
+        for one in Templates(*folders).problems:
+            cure = one.cure or "correct the template"
+            found.setdefault(Problem(one.file, one.line, one.column, key, one.what, cure))
+    seen: set[tuple[str, int, str]] = set()
+    for problem in found:  # what both folders lead to is said once
+        if (place := (problem.file, problem.line, problem.what)) not in seen:
+            seen.add(place)
+            yield problem
 
 
 def _templates_of(file: Path) -> Path | None:
@@ -76,14 +85,18 @@ def _print(
         out.print(problem_line(problem), soft_wrap=True)
     warnings = sum(problem.warning for problem in problems)
     counts = [(len(problems) - warnings, "problem"), (warnings, "warning")]
-    said = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in counts if n)
+    said = ", ".join(_counted(number, word) for number, word in counts if number)
     if config is not None:
-        had = f"{len(config.receivers)} receivers, {len(config.destinations)} destinations"
+        had = f"{_counted(len(config.receivers), 'receiver')}, {_counted(len(config.destinations), 'destination')}"
         said = f"good ({had})" + (f", {said}" if said else "") if len(problems) == warnings else said
     out.print(f"{file}: {said}", soft_wrap=True)
     if asked:
         out.print()
         (_table if out.is_terminal else _lines)(out, asked)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _table(out: Console, asked: Sequence[Asked]) -> None:

@@ -62,7 +62,7 @@ def plan(
     asked = choose(loaded, must_gather, cluster)
     found = asyncio.run(_run(loaded, asked, namespace, name, SystemClock().now()))
     if as_json:
-        print_json({**found.json(), "asked": asked.what, "evidence": _evidence(found)})
+        print_json({**found.json(), "asked": asked.what, "unread": _unread(asked), "evidence": _evidence(found)})
     else:
         show(console(), found, asked)
     if not found.good:
@@ -109,10 +109,15 @@ def show(out: Console, found: Diagnosis, asked: Asked) -> None:
     paint(out, found.message, {one.url for one in (*found.evidence.commands, *found.evidence.steps)})
     out.print()
     read = f"Read from {asked.what}"
-    if isinstance(asked.cluster, MustGather) and (problems := asked.cluster.problems):
-        count = len(problems)
+    if count := len(_unread(asked)):
         read += f" ({count:,} {'file' if count == 1 else 'files'} without anything to read, see --json)"
-    out.print(Text(read, "dim"))
+    out.print(Text(read, "dim"), soft_wrap=True)
+
+
+def _unread(asked: Asked) -> list[dict[str, str]]:
+    """Return the files of a must-gather that could not be used, each with the reason."""
+    found = asked.cluster.problems if isinstance(asked.cluster, MustGather) else ()
+    return [{"file": one.path, "why": one.text} for one in found]
 
 
 def _evidence(found: Diagnosis) -> dict[str, Any]:

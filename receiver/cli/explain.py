@@ -212,6 +212,6 @@ def _messages(destinations: Sequence[Shown], words: Renderer, width: int) -> dic
     labels: dict[str, list[str]] = {}
     for one in destinations:
         if one.request is not None:
-            text = message_text(words.root(one.wanted, one.kind, one.content), width)
+            text = message_text(words.in_folder(one.templates_dir).root(one.wanted, one.kind, one.content), width)
             labels.setdefault(text, []).append(one.label)
     return {", ".join(names): text for text, names in labels.items()}

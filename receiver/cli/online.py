@@ -30,6 +30,8 @@ _CURES = (
     ("channel", "correct the channel, best by its id, and invite the app there"),
     ("is_archived", "unarchive the channel or name another"),
     ("issue type", "correct issue_type"),
+    ("STARTTLS", "use port 465 if the server has it, or let it offer STARTTLS"),
+    ("the sender is refused", "let this account send under that address, or correct from"),
     ("HTTP 404", "correct the URL or the project, or let the account see it"),
     ("HTTP 403", "give the account this right"),
     ("", "renew its token or key, and look that it belongs to this address"),
@@ -78,7 +80,13 @@ async def _destination(destination: Destination) -> list[Asked]:
         return [Asked(label, REFUSED, error.reason, _cure(error.reason))]
     except SecretError as error:
         return [Asked(label, REFUSED, str(error))]
-    return [Asked(label, REFUSED, one, _cure(one)) for one in lacks] or [Asked(label, GOOD)]
+    return [_lacking(label, one) for one in lacks] or [Asked(label, GOOD)]
+
+
+def _lacking(label: str, said: str) -> Asked:
+    """Return what a destination lacks; one that says `what; cure` knows its cure."""
+    what, _, cure = said.partition("; ")
+    return Asked(label, REFUSED, what, cure or _cure(said))
 
 
 def _cure(reason: str) -> str:
@@ -105,7 +113,7 @@ async def _cluster(config: ClusterConfig) -> list[Asked]:
 async def _rights(config: ClusterConfig) -> list[Asked]:
     what = f"rights in cluster {config.name}"
     try:
-        lacking = await missing_rights(config.name, config.kubeconfig_file)
+        lacking = await missing_rights(config.name, config.kubeconfig_file, http=config.http)
     except ClusterError as error:
         return [_failed(what, error)]
     if not lacking:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from receiver.cli.common import Exit
+from receiver.cli.acting import BY_OPTION, act, actor
+from receiver.cli.common import CONFIG_OPTION, Exit
 from receiver.cli.database import with_store
 from receiver.cli.output import JSON_OPTION, WIDE, console, fail, moment, pairs, print_json, table
 from receiver.model import DeliveryState, Story, StoryState
-from receiver.store import listing, reading
+from receiver.rendering import words
+from receiver.store import listing, presses, reading
+from receiver.store.codec import moment_or_none
 from receiver.store.deliveries import DeliveryRow
+from receiver.store.engine import Conn
 from receiver.store.listing import shown_state
+from receiver.store.presses import Press
 from receiver.views import story_json
 
 app = typer.Typer(help="Stories: one per failure.", no_args_is_help=True)
@@ -59,16 +65,43 @@ def show_story(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Show one story: its alerts, what happened, and who was told."""
-    found = with_store(lambda store: store.browse(lambda conn: reading.whole(conn, story_id.upper())))
+
+    async def read(conn: Conn) -> tuple[reading.Whole | None, tuple[Press, ...]]:
+        return await reading.whole(conn, story_id.upper()), await presses.of_story(conn, story_id.upper())
+
+    found, asked = with_store(lambda store: store.browse(read))
     if found is None:
         fail(Exit.NO, f"no story has the id {story_id}", "see `mtv-receiver stories list`")
     if as_json:
         print_json(story_json(found.story, [row.id for row in found.deliveries]))
         return
-    _print(found.story, found.deliveries)
+    _print(found.story, found.deliveries, asked)
 
 
-def _print(story: Story, rows: Sequence[DeliveryRow]) -> None:
+@app.command("acknowledge")
+def acknowledge_story(
+    story_id: Annotated[str, typer.Argument(metavar="ID")],
+    by: str = BY_OPTION,
+    config: Path = CONFIG_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Say that you take care of a story; everybody who is told of it sees that."""
+    act(config, lambda actions: actions.acknowledge(story_id, actor(by)), as_json=as_json)
+
+
+@app.command("silence")
+def silence_story(
+    story_id: Annotated[str, typer.Argument(metavar="ID")],
+    hours: Annotated[float, typer.Option(help="For how long.")],
+    by: str = BY_OPTION,
+    config: Path = CONFIG_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Silence a story's alerts in Alertmanager."""
+    act(config, lambda actions: actions.silence(story_id, hours, actor(by)), as_json=as_json)
+
+
+def _print(story: Story, rows: Sequence[DeliveryRow], asked: Sequence[Press]) -> None:
     out = console()
     out.print(Text(story.title, "bold"), soft_wrap=True)
     facts = dict(story.identity.facts) if story.identity else {}
@@ -84,6 +117,7 @@ def _print(story: Story, rows: Sequence[DeliveryRow]) -> None:
                 ("cause", data["cause"] or ""),
                 ("opened", moment(story.opened)),
                 ("closed", moment(story.closed)),
+                ("taken by", _taken(story)),
                 ("note", story.note),
                 ("facts", "\n".join(f"{name}={value}" for name, value in sorted(facts.items()))),
                 ("missing", "\n".join(data["missing"])),
@@ -101,11 +135,21 @@ def _print(story: Story, rows: Sequence[DeliveryRow]) -> None:
         timeline.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S}", Text(entry.text))
     told = table("DELIVERY", "TO", "STATE", "ERROR", stretch="ERROR")
     for row in rows:
-        told.add_row(Text(row.id), Text(row.label), shown_state(row).value, Text(row.error))
-    for part in (alerts, timeline, told):
+        error = f"moved to {row.moved}" if row.moved else row.error
+        told.add_row(Text(row.id), Text(row.label), shown_state(row).value, Text(error))
+    pressed = table("ASKED (UTC)", "BY", "WHAT", "ANSWER", stretch="ANSWER")
+    for press in asked:
+        who = f"{press.by} ({press.via})"
+        pressed.add_row(moment(moment_or_none(press.at)), Text(who), Text(press.action), Text(press.text))
+    for part in (alerts, timeline, told, pressed):
         if part.row_count:
             out.print()
             out.print(part)
+
+
+def _taken(story: Story) -> str:
+    ack = story.ack
+    return f"{ack.by}, {words.when(ack.at, story.opened.date())} ({ack.via})" if ack else ""
 
 
 def _state(story: Story) -> Text:

@@ -15,9 +15,9 @@ from starlette.routing import Route
 from receiver.config.model import Config, SecretError
 from receiver.ingest import is_allowed
 from receiver.rendering import Renderer
-from receiver.store import attempts, deliveries, listing, reading
+from receiver.store import attempts, deliveries, listing, presses, reading
 from receiver.store.engine import Conn, Store
-from receiver.views import delivery_json, story_json
+from receiver.views import delivery_json, press_json, story_json
 from receiver.web.story_page import story_page
 
 DEFAULT_LIMIT = 50
@@ -48,6 +48,7 @@ class Api:
         return [
             Route("/api/v1/stories", self._guard(_stories)),
             Route("/api/v1/stories/{id}", self._guard(_story)),
+            Route("/api/v1/stories/{id}/presses", self._guard(_presses)),
             Route("/api/v1/deliveries", self._guard(_deliveries)),
             Route("/api/v1/deliveries/{id}", self._guard(_delivery)),
             Route("/stories/{id}", self._guard(self._story_page)),
@@ -98,6 +99,13 @@ async def _story(request: Request, store: Store) -> Response:
 
     item = await store.browse(read)
     return JSONResponse(item) if item else _error(404, "no story has this id")
+
+
+async def _presses(request: Request, store: Store) -> Response:
+    async def read(conn: Conn) -> list[dict[str, Any]]:
+        return [press_json(one) for one in await presses.of_story(conn, request.path_params["id"])]
+
+    return JSONResponse({"items": await store.browse(read), "next": None})
 
 
 async def _deliveries(request: Request, store: Store) -> Response:

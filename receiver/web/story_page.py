@@ -71,7 +71,7 @@ def _body(story: Story, message: Message | None, told: Sequence[tuple[DeliveryRo
             [
                 (
                     row.label,
-                    f"{shown_state(row).value}{': ' + row.error if row.error else ''}",
+                    _state(row),
                     "; ".join(f"{one.text} ({one.route})" if one.route else one.text for one in row.reasons),
                     ", ".join(f"{one.op} {one.outcome or 'no answer'}" for one in tries),
                 )
@@ -84,6 +84,12 @@ def _body(story: Story, message: Message | None, told: Sequence[tuple[DeliveryRo
     parts.append(_table(("fact", "value"), facts))
     parts.append(f'<p class="small">Story {escape(story.id)} · revision {story.revision} · {escape(story.subject)}</p>')
     return "".join(parts)
+
+
+def _state(row: DeliveryRow) -> str:
+    if row.moved:
+        return f"moved to {row.moved}"
+    return f"{shown_state(row).value}{': ' + row.error if row.error else ''}"
 
 
 def _block(block: Block) -> str:

@@ -190,7 +190,7 @@ def routes_yaml(
 ) -> Path:
     """Write a configuration whose destinations are the fakes, and its secret files.
 
-    `$SLACK`, `$PAGERDUTY`, `$JIRA` and `$JIRA_DC` in `receivers` stand for the fakes' addresses.
+    `$SLACK`, `$PAGERDUTY`, `$JIRA`, `$JIRA_DC` and `$SERVICENOW` in `receivers` stand for the fakes' addresses.
     """
     for name, text in (("slack-token", "xoxb-test"), ("routing-key", ROUTING_KEY), ("jira-token", "jira-secret")):
         (folder / name).write_text(text)
@@ -202,6 +202,7 @@ def routes_yaml(
         "$PAGERDUTY": vendors.pagerduty_url,
         "$JIRA_DC": vendors.jira_dc_url,
         "$JIRA": vendors.jira_url,
+        "$SERVICENOW": vendors.servicenow_url,
     }
     for name, url in urls.items():
         text = text.replace(name, url)
@@ -224,6 +225,12 @@ def jira(project: str = "MIG", extra: str = "") -> str:
     """Return a jira_configs line."""
     auth = "http_config: {basic_auth: {username: bot@example.com, password_file: jira-token}}"
     return f"jira_configs: [{{api_url: '$JIRA', project: {project}, issue_type: Bug, {auth}{extra}}}]"
+
+
+def servicenow(extra: str = "") -> str:
+    """Return a servicenow_configs line."""
+    auth = "http_config: {basic_auth: {username: mtv, password_file: jira-token}}"
+    return f"servicenow_configs: [{{instance_url: '$SERVICENOW', {auth}{extra}}}]"
 
 
 def three(name: str, channel: str) -> str:

@@ -131,7 +131,7 @@ def frugal(api: KubernetesApi, plans: int, spaces: int) -> None:
     calls, logs, size = cost(api)
     print(f"\n{plans} plans, {spaces} namespaces: {calls} calls, {logs} logs, {size:,} B, {api.most_in_flight} at once")
     print(dict(api.calls.most_common()))
-    assert logs == plans
+    assert plans <= logs <= 1.1 * plans  # one that a busy machine made too slow is read again
     assert calls <= 1.5 * plans
     assert api.most_in_flight <= 10
 

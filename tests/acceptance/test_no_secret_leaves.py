@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from receiver.enrichers.keeping import unpack
+from receiver.keeping import unpack
 from tests.acceptance.harness import Running, alert, body, failed, routes_yaml, running
 from tests.acceptance.plans import DATA, POD, cluster, load_example, plan, top
 from tests.fakes.kubernetes import KubernetesApi
@@ -187,7 +187,6 @@ async def test_no_secret_of_the_cluster_leaves_and_the_story_says_how_many_were_
     assert any("secret values were hidden" in text for way, text in left.ways.items() if "slack" in way)
 
 
-@pytest.mark.xfail(strict=True, reason="what an alert says of itself is kept and shown as it came")
 @pytest.mark.parametrize("place", OF_THE_ALERT)
 async def test_no_secret_of_an_alert_leaves(place: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     left = await run(tmp_path, capfd)

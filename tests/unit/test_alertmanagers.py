@@ -16,6 +16,7 @@ from starlette.routing import Route
 from receiver.alertmanagers import MAX_ANSWER, Alertmanagers
 from receiver.config.model import AlertmanagerConfig
 from receiver.fingerprint import fingerprint
+from receiver.http import warm_up
 from receiver.model import Alert, AlertStatus
 from tests.fakes.server import serve
 
@@ -48,6 +49,7 @@ class Peer:
     @asynccontextmanager
     async def asked(self) -> AsyncIterator[Alertmanagers]:
         async with serve(Starlette(routes=[Route("/api/v2/alerts", self._alerts)])) as url:
+            warm_up()  # as the service does: the first client of a process takes its time
             asking = Alertmanagers([AlertmanagerConfig("main", url)])
             yield asking
             await asking.aclose()

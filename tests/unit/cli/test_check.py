@@ -27,6 +27,13 @@ def test_a_good_file_is_said_to_be_good(run: Run) -> None:
     assert result.stdout == f"{SANDBOX}: good (2 receivers, 4 destinations)\n"
 
 
+def test_one_receiver_is_not_called_receivers(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    text = "receivers: [{name: a, pagerduty_configs: [{routing_key_env: K}]}]\nroute: {receiver: a}\n"
+    file.write_text(f"clusters: []\n{text}")
+    assert run("check", file).stdout == f"{file}: good (1 receiver, 1 destination)\n"
+
+
 def test_the_file_may_come_from_the_environment(run: Run) -> None:
     assert run("check", MTV_RECEIVER_CONFIG=SANDBOX).stdout.startswith(f"{SANDBOX}: good")
 
@@ -86,7 +93,7 @@ def test_templates_are_checked_too(run: Run, templated: Path) -> None:
     assert result.exit_code == 1
     assert len(lines) == 3
     assert all(LINE.match(line) for line in lines), lines
-    assert any("firing/title.j2:1:1: " in line and 'did you mean "name"?' in line for line in lines)
+    assert any("firing/title.j2:1:4: " in line and 'did you mean "name"?' in line for line in lines)
     assert any("firing/body.j2:2:1: " in line for line in lines)
     assert any('did you mean "firing"?' in line for line in lines)
 

@@ -169,7 +169,7 @@ def test_all_of_a_state_are_retried(run: Run, data: Path) -> None:
 
     assert json.loads(
         run("deliveries", "retry", "--all", "--state", "dead", "--json", MTV_RECEIVER_DATA=data).stdout
-    ) == {"items": [dead["id"]]}
+    ) == {"items": [dead["id"]], "dry_run": False}
     assert items(run, data, "deliveries", "list", "--state", "dead") == []
     again = run("deliveries", "retry", "--all", "--state", "dead", MTV_RECEIVER_DATA=data)
     assert (again.exit_code, again.stdout) == (0, "no delivery is dead\n")
@@ -179,6 +179,53 @@ def test_all_means_what_is_parked_dead_or_waits_between_tries(run: Run, data: Pa
     result = run("deliveries", "retry", "--all", MTV_RECEIVER_DATA=data)
 
     assert len(result.stdout.splitlines()) == 2
+
+
+def test_a_dry_run_counts_and_changes_nothing(run: Run, data: Path) -> None:
+    before = execute(data, "SELECT id, state, due, tries FROM deliveries ORDER BY id")
+
+    result = run("deliveries", "retry", "--all", "--dry-run", MTV_RECEIVER_DATA=data)
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "2 in all; nothing was changed"
+    assert execute(data, "SELECT id, state, due, tries FROM deliveries ORDER BY id") == before
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (("--destination", "platform/slack"), ["platform/slack"]),
+        (("--destination", "platform/slack", "--state", "parked"), []),
+        (("--receiver", "platform"), ["platform/pagerduty", "platform/slack"]),
+        (("--receiver", "nobody"), []),
+        (("--since", "1h", "--state", "parked"), ["platform/pagerduty"]),
+    ],
+)
+def test_filters_narrow_each_other_down(run: Run, data: Path, filters: tuple[str, ...], expected: list[str]) -> None:
+    execute(data, "UPDATE deliveries SET created = strftime('%s')")
+    shown = run("deliveries", "retry", *filters, "--dry-run", MTV_RECEIVER_DATA=data).stdout
+    assert sorted(line.split()[1].rstrip(":") for line in shown.splitlines() if "would be" in line) == expected
+
+
+def test_since_leaves_out_what_is_older(run: Run, data: Path) -> None:
+    execute(data, "UPDATE deliveries SET created = strftime('%s') - 7200")
+    result = run("deliveries", "retry", "--since", "1h", MTV_RECEIVER_DATA=data)
+    assert result.stdout == "no delivery fits\n"
+    assert run("deliveries", "retry", "--since", "1 hour", MTV_RECEIVER_DATA=data).exit_code == 2
+
+
+def test_a_retry_asks_a_destination_that_is_away_at_once_but_not_one_that_asked_to_be_left_alone(
+    run: Run, data: Path
+) -> None:
+    (waiting,) = items(run, data, "deliveries", "list", "--state", "retrying")
+    identity = waiting["destination"]
+    for failures, held in ((7, [(None,)]), (0, [(1e12,)])):
+        execute(data, f"DELETE FROM destinations WHERE identity = '{identity}'")
+        row = f"('{identity}', {failures}, 1e12)"
+        execute(data, f"INSERT INTO destinations (identity, failures, hold_until) VALUES {row}")
+        assert run("deliveries", "retry", waiting["id"], MTV_RECEIVER_DATA=data).exit_code == 0
+        query = f"SELECT hold_until FROM destinations WHERE identity = '{identity}'"
+        assert execute(data, query) == held
 
 
 def test_a_delivered_one_is_not_tried_again(run: Run, data: Path) -> None:

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from receiver.config.jsonschema import schema
 from receiver.config.load import check, load
-from receiver.config.model import Config, Route, Secret
+from receiver.config.model import Config, HttpConfig, Route, Secret
 from receiver.config.positions import read_yaml
 from receiver.config.settings import plain
 from receiver.destinations.registry import ALL
 
 ROOT = Path(__file__).parents[3]
 EVERYTHING = ROOT / "tests/configs/good/everything.yaml"
+MAIL = EVERYTHING.with_name("mail-and-webhook.yaml")
 SHIPPED = ROOT / "routes.yaml"
 SANDBOX = ROOT / "examples/sandbox/routes.yaml"
 SMALL = """
@@ -152,7 +153,16 @@ def test_manners_and_identity_of_a_destination(everything: Config) -> None:
     assert (manners.timeout_s, manners.max_in_flight, manners.retry_min_s, manners.retry_max_s) == (5.0, 2, 2.0, 600.0)
     assert (manners.rate_per_minute, manners.rate_burst, manners.lookup_grace_s) == (30.0, 5, 30.0)
     assert str(EVERYTHING.parent / "secrets/hook") in hook.identity
-    assert hook.position == "everything.yaml:68"
+    assert hook.position == "everything.yaml:69"
+
+
+def test_a_destination_may_have_templates_and_a_cluster_a_way_of_its_own(everything: Config) -> None:
+    chat = everything.receivers["platform"].destinations[0]
+    assert chat.templates_dir == EVERYTHING.parent / "short"
+    assert all(one.templates_dir is None for one in everything.receivers["payments"].destinations)
+    local, east, _ = everything.clusters
+    assert (local.http.proxy_url, local.http.no_proxy) == ("http://proxy.example.com:3128", "10.0.0.0/8")
+    assert east.http == HttpConfig()
 
 
 def test_an_alias_brings_its_value_along(everything: Config) -> None:
@@ -178,7 +188,7 @@ def test_a_route_inherits_receiver_and_labels_and_nothing_else(everything: Confi
     assert not child.continue_
     assert not child.notify_success
     assert [str(matcher) for matcher in child.matchers] == ['impact="down"']
-    assert (child.path, child.position) == ("route.routes[0].routes[0]", "everything.yaml:101")
+    assert (child.path, child.position) == ("route.routes[0].routes[0]", "everything.yaml:102")
 
 
 def test_one_matcher_text_may_hold_several(everything: Config) -> None:
@@ -238,7 +248,7 @@ def test_no_secret_is_read_while_loading(written: Written, monkeypatch: pytest.M
     assert "content-of" not in repr(load(written(text), ALL))
 
 
-@pytest.mark.parametrize("file", [EVERYTHING, SHIPPED, SANDBOX], ids=lambda file: file.parent.name)
+@pytest.mark.parametrize("file", [EVERYTHING, MAIL, SHIPPED, SANDBOX], ids=lambda file: file.stem)
 def test_the_schema_for_editors_takes_good_files(file: Path) -> None:
     found = schema(ALL)
     jsonschema.Draft202012Validator.check_schema(found)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from receiver.enrichers.evidence import gather_plan
-from receiver.enrichers.keeping import KEPT_CHARACTERS, pack, unpack
 from receiver.enrichers.lines import decisive_lines, signature
 from receiver.enrichers.plan import read_plan
 from receiver.enrichers.redact import Redactor
+from receiver.keeping import KEPT_CHARACTERS, pack, unpack
 from receiver.kube import Cluster
 from receiver.model import Evidence, VMFailure
 from tests.fakes.kubernetes import KubernetesApi

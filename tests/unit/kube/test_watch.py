@@ -215,18 +215,19 @@ async def test_a_server_away_for_long_is_lost_and_its_return_tells_every_differe
 ) -> None:
     await api.apply(plan("a"))
     await api.apply(plan("b"))
+    # So short that a busy machine may already be taken for one whose server is away: what counts is what comes after.
     cluster = cluster_for(api, tmp_path, times=replace(QUICK, lost_after=0.1))
     async with watching(cluster) as watched:
         await api.until(lambda: api.watchers)
         await api.down()
-        await watched.until(lambda: watched.told("lost") == 1)
-        assert not cluster.plans().synced
+        await watched.until(lambda: watched.told("lost") and not cluster.plans().synced)
         assert cluster.plans().synced_once
         assert cluster.plans().by_name("team", "a") is not None
         assert not cluster.plans().was_deleted("uid-team-a")
+        before = watched.told("synced")
         await api.delete("Plan", "team", "a")
         await api.up()
-        await watched.until(lambda: watched.told("synced") == 2)
+        await watched.until(lambda: watched.told("synced") > before)
     assert watched.told("deleted", "a") == 1
     assert cluster.plans().was_deleted("uid-team-a")
     await cluster.aclose()

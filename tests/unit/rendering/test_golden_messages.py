@@ -44,6 +44,7 @@ ENTRIES: dict[str, tuple[Change, str, Callable[[], Story]]] = {
     "fired": (Change.FIRED, "MigrationFailed fires", stories.story),
     "evidence": (Change.EVIDENCE, "evidence read", stories.story),
     "worse": (Change.WORSE, "severity is critical now", stories.story),
+    "reminded": (Change.REMINDED, "still down after 30 min, nobody has taken it", stories.story),
     "reopened": (Change.REOPENED, "the alert fires again", stories.story),
     "told": (Change.TOLD, "also told: payments", stories.story),
     "rerun": (Change.RERUN, "a new run started; the failure is not fixed yet", stories.rerunning),

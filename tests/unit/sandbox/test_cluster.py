@@ -46,6 +46,9 @@ async def test_objects_and_logs_can_be_read(client: LiveCluster) -> None:
     assert await client.get_plan("mig-team-a", "other") is None
     pods = await client.list("Pod", "erp-prod", label_selector=f"plan={UID},vmID in (vm-1402)")
     assert [pod["metadata"]["name"] for pod in pods] == ["erp-wave1-vm-1402-d8f6k"]
+    any_plans = await client.list("Pod", "erp-prod", label_selector="plan,vmID")  # as many stories ask together
+    assert len(any_plans) == 2
+    assert await client.list("Pod", "erp-prod", label_selector="nobody-has-this") == ()
     log = await client.log("erp-prod", "erp-wave1-vm-1402-d8f6k", "virt-v2v", tail_lines=2)
     assert len(log.splitlines()) == 2
     assert await client.list("Job", "mig-team-a") == ()

@@ -1,0 +1,76 @@
+"""Says that silences end soon: whoever silenced a failure in the night is to know before it makes noise again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from receiver.actions import NOTE_BEFORE_S
+from receiver.clock import Clock
+from receiver.model import Change
+from receiver.quiet import publish
+from receiver.rendering import words
+from receiver.store import presses, stories
+from receiver.store.codec import moment
+from receiver.store.engine import Conn, Store, is_passing
+from receiver.store.presses import Silence
+from receiver.telling import Teller
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 20.0
+
+
+class SilenceNotes:
+    """Runs until cancelled."""
+
+    def __init__(
+        self,
+        store: Store,
+        teller: Teller,
+        clock: Clock,
+        *,
+        on_change: Callable[[], None],
+        before_s: float = NOTE_BEFORE_S,
+        every_s: float = EVERY_S,
+    ) -> None:
+        self._store = store
+        self._teller = teller
+        self._clock = clock
+        self._on_change = on_change
+        self._before_s = before_s
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """Look again and again which silences end."""
+        while True:
+            try:
+                await self.round()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                if is_passing(error):
+                    raise  # the disk: the service begins anew
+                log.exception("silences.bug")
+            await self._clock.sleep(self._every_s)
+
+    async def round(self) -> None:
+        """Note each silence that ends soon at its story, once."""
+        for one in await self._store.read(lambda conn: presses.ending(conn, self._before_s)):
+            if await self._store.write(partial(self._note, one)):
+                self._on_change()
+
+    async def _note(self, silence: Silence, conn: Conn) -> bool:
+        draft = await stories.load_draft(conn, silence.story, await stories.now_of(conn))
+        first = await presses.warned(conn, silence.story, self._before_s)
+        if draft is None or not draft.open or not first:
+            return False
+        end = moment(silence.until)
+        left = words.duration(max((end - moment(draft.now)) / timedelta(seconds=1), 60.0))
+        text = f"the silence by {silence.by} ends in {left}, at {words.when(end, moment(draft.now).date())}"
+        await publish(conn, self._teller, draft, Change.SILENCED, text, f"silence-ends-{silence.id}")
+        return True

@@ -1,0 +1,128 @@
+"""`POST /api/v1/stories/{id}/acknowledge|silence|move`: what people do with a story, from scripts and tools."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from receiver.actions import API, Actions, Actor, Answer
+from receiver.config.model import Config, SecretError
+from receiver.ingest import is_allowed
+
+MAX_BYTES = 64 * 1024
+SOMEBODY = "somebody with the page token"
+
+
+class Acting(Protocol):
+    """What acts: `receiver.service.Service`."""
+
+    config: Config
+    actions: Actions | None
+
+
+class BadRequestError(ValueError):
+    """A body that makes no sense; the message says why and what helps."""
+
+
+Handler = Callable[[Actions, str, Mapping[str, Any], Actor], Awaitable[Answer]]
+
+
+def routes(service: Acting) -> list[Route]:
+    """Return the addresses. A body of another type than JSON is refused, so that no foreign page can post a form."""
+
+    def taking(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                if not is_allowed(request.headers.get("authorization", ""), service.config.web.page_auth):
+                    return refused(401, "not signed in: use what web.page_auth names")
+            except SecretError:
+                return refused(503, "the secret that guards this address cannot be read; see the log")
+            if service.actions is None:
+                return refused(503, "not ready")
+            try:
+                body = await json_body(request)
+                said = await handler(service.actions, request.path_params["id"], body, _actor(request, body))
+            except BadRequestError as error:
+                return refused(400, str(error))
+            return JSONResponse({"done": said.done, "text": said.text}, 200 if said.done else 409)
+
+        return answer
+
+    table = {"acknowledge": _acknowledge, "silence": _silence, "move": _move}
+    return [Route(f"/api/v1/stories/{{id}}/{name}", taking(one), methods=["POST"]) for name, one in table.items()]
+
+
+async def _acknowledge(actions: Actions, story: str, body: Mapping[str, Any], who: Actor) -> Answer:
+    _only(body, "by")
+    return await actions.acknowledge(story, who)
+
+
+async def _silence(actions: Actions, story: str, body: Mapping[str, Any], who: Actor) -> Answer:
+    _only(body, "by", "hours")
+    hours = body.get("hours")
+    if isinstance(hours, bool) or not isinstance(hours, int | float):
+        raise BadRequestError('hours is missing; send for example {"hours": 4}')
+    return await actions.silence(story, float(hours), who)
+
+
+async def _move(actions: Actions, story: str, body: Mapping[str, Any], who: Actor) -> Answer:
+    _only(body, "by", "to", "from")
+    to, giver = body.get("to"), body.get("from", "")
+    if not isinstance(to, str) or not to or not isinstance(giver, str):
+        raise BadRequestError('to is missing; send for example {"to": "network"}')
+    return await actions.move(story, to, who, giver=giver)
+
+
+def _only(body: Mapping[str, Any], *known: str) -> None:
+    if unknown := sorted(set(body) - set(known)):
+        raise BadRequestError(f"{unknown[0][:40]!r} is not known here; there are {', '.join(known)}")
+
+
+async def json_body(request: Request) -> Mapping[str, Any]:
+    """Return the JSON object that was sent; an empty body is an empty one. Raises BadRequestError."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise BadRequestError("send JSON with Content-Type: application/json")
+    raw = b""
+    try:
+        async for chunk in request.stream():
+            raw += chunk
+            if len(raw) > MAX_BYTES:
+                raise BadRequestError(f"more than {MAX_BYTES} bytes")
+    except ClientDisconnect:
+        raise BadRequestError("the connection ended within the body") from None
+    try:
+        body = json.loads(raw or b"{}")
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise BadRequestError("the body is no JSON object")
+    return body
+
+
+def _actor(request: Request, body: Mapping[str, Any]) -> Actor:
+    """Return who acts: the user who signed in, else who the body says."""
+    name = _user(request.headers.get("authorization", "")) or body.get("by", "")
+    return Actor(name if isinstance(name, str) and name.strip() else SOMEBODY, API)
+
+
+def _user(authorization: str) -> str:
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[0]
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def refused(status: int, text: str) -> Response:
+    """Return an error as every address of the API says it."""
+    return JSONResponse({"error": text}, status_code=status)
