@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 LOCK := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
 	--no-annotate --quiet
+# Tests that run at the same time.
+WORKERS ?= 2
 # Where the formatter and the linter look.
 CODE := receiver tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo servers test lint format types layers check lock clean
+.PHONY: help setup run demo servers schemas peers test lint format types layers check lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -38,8 +40,14 @@ demo: $(STAMP) ## play one failure from its alert to its end, in the terminal; e
 servers: ## install the programs that tests run against, where this may be done (root, Debian)
 	@.ci/servers
 
-test: $(STAMP) servers ## run all tests
-	@$(BIN)/python -m pytest
+schemas: ## make JSON Schemas of what vendors publish about their requests (npm); tests check every request by them
+	@.ci/schemas
+
+peers: $(STAMP) ## fetch servers that others wrote and that tests talk to (npm)
+	@.ci/peers
+
+test: $(STAMP) servers schemas peers ## run all tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist load --maxschedchunk 8
 
 lint: $(STAMP) ## say what is wrong with form and style
 	@$(BIN)/ruff format --check $(CODE)
@@ -64,5 +72,5 @@ lock: $(STAMP) ## choose new versions for the lock files
 	@$(LOCK) --upgrade --group build -c requirements-dev.lock -o requirements-build.lock
 
 clean: ## remove what was built and cached; the data stays
-	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache
 	@find receiver tests -name __pycache__ -type d -prune -exec rm -rf {} +

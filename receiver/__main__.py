@@ -9,6 +9,7 @@ import typer
 from receiver.cli import config, db, deliveries, diagnose, stories
 from receiver.cli.check import check
 from receiver.cli.explain import explain
+from receiver.cli.send_test import send_test
 from receiver.cli.serve import serve
 from receiver.logs import set_up
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(check)
 app.command()(explain)
+app.command("send-test")(send_test)
 app.add_typer(diagnose.app, name="diagnose")
 app.add_typer(stories.app, name="stories")
 app.add_typer(deliveries.app, name="deliveries")

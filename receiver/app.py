@@ -17,7 +17,7 @@ from receiver.http import silence_url_logs
 from receiver.ingest import Webhook
 from receiver.metrics import Metrics
 from receiver.service import Service
-from receiver.web import explain_api, runbooks
+from receiver.web import actions_api, explain_api, pagerduty_hook, retry_api, runbooks, slack
 from receiver.web.api import Api
 from receiver.web.operation import Operation
 
@@ -53,7 +53,11 @@ def build_app(
             Route("/-/ready", operation.ready),
             Route("/metrics", operation.metrics),
             *api.routes(),
+            *actions_api.routes(service),
+            *retry_api.routes(service),
+            *slack.routes(service),
             *explain_api.routes(service),
+            *pagerduty_hook.routes(service),
             *runbooks.routes(service),
         ],
         lifespan=lifespan,

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 
 from receiver.attempt import Destination
 from receiver.config.model import ClusterConfig, Config, DestinationConfig, Secret
+from receiver.config.receivers import secrets_of
 from receiver.destinations import Kind
 from receiver.destinations.registry import ALL
 from receiver.http import build_client
@@ -32,10 +34,10 @@ def cluster(config: ClusterConfig) -> Cluster | None:
     if config.must_gather is not None:
         return MustGather(config.name, config.must_gather)
     if config.kubeconfig_file is not None:
-        return LiveCluster.from_kubeconfig(config.name, config.kubeconfig_file)
+        return LiveCluster.from_kubeconfig(config.name, config.kubeconfig_file, http=config.http)
     if not (Path(SERVICE_ACCOUNT) / "token").exists():
         return None
-    return LiveCluster.from_service_account(config.name)
+    return LiveCluster.from_service_account(config.name, http=config.http)
 
 
 def clusters(config: Config) -> dict[str, Cluster]:
@@ -58,7 +60,8 @@ async def destinations(config: Config, words: Renderer) -> Any:
         for one in config.destinations:
             client = build_client(one.http, one.manners.timeout_s, max_connections=one.manners.max_in_flight + 2)
             clients.append(client)
-            sender = KINDS[one.kind].build(one, client, words)
+            one = replace(one, interactive=one.kind == "slack" and config.web.slack_signing_secret is not None)
+            sender = KINDS[one.kind].build(one, client, words.in_folder(one.templates_dir))
             gate = asyncio.Semaphore(one.manners.max_in_flight)
             made[one.identity] = Destination(one, sender, partial(secret_mark, one), gate)
         yield made
@@ -84,10 +87,8 @@ def secret_mark(config: DestinationConfig) -> str:
 
 
 def _secrets(config: DestinationConfig) -> Iterator[Secret]:
-    for name in type(config.settings).model_fields:
-        value = getattr(config.settings, name)
-        if isinstance(value, Secret):
-            yield value
+    for _, secret in secrets_of(config.settings):
+        yield secret
     for value in (config.http.password, config.http.credentials):
         if value is not None:
             yield value

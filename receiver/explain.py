@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from receiver import ids
@@ -61,6 +62,7 @@ class Shown:
     """The body that would be sent; None where nothing would be. Secrets that sign it in are not part of it."""
     wanted: Wanted
     content: str
+    templates_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class _Explainer:
         self._config = config
         self._clusters = clusters
         self._now = clock.now()
+        self._redactor = redactor
         self._destinations = destinations
         self._reader = Reader(config, clusters, redactor, timeout_s=config.global_.evidence_timeout_s)
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -165,6 +168,7 @@ class _Explainer:
         learnt = evidence_facts(evidence) if evidence and found.identity.kind == "plan" else {}
         facts = {**found.identity.facts, **learnt}
         full = route(alert.labels, facts, self._config) if evidence else first
+        alert = self._redactor.alert(alert)
         targets = _united(first, full)
         quiet = _quiet(alert, found, full)
         story = self._story(alert, found, evidence, targets)
@@ -241,7 +245,16 @@ class _Explainer:
             if not allowed(target.intervals, self._config, self._now):
                 state, reason = MUTED, f"{reason}; {self._held(target.intervals)}"
         return Shown(
-            config.receiver, config.kind, config.identity, config.label, state, reason, body, wanted, config.content
+            config.receiver,
+            config.kind,
+            config.identity,
+            config.label,
+            state,
+            reason,
+            body,
+            wanted,
+            config.content,
+            config.templates_dir,
         )
 
     def _held(self, intervals: tuple[Intervals, ...]) -> str:

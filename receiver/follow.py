@@ -95,6 +95,17 @@ class Follower:
             self._metrics.clusters.labels(cluster).set(0)
         self._wake.set()
 
+    def recorded(self, identity: Identity, state: PlanState) -> None:
+        """Judge a story again whose Plan moved on between the look-up and the transaction that wrote it.
+
+        Its watch told of that before there was a story that it could have changed.
+        """
+        cluster = self._clusters.get(identity.cluster)
+        row = cluster.plans().by_uid(identity.uid) if cluster is not None and identity.uid else None
+        if row is not None and _differs(row, state.phase):
+            self._moved.setdefault((identity.cluster, row.uid), row)
+            self._wake.set()
+
     async def run(self) -> None:
         """Work for ever."""
         await self._safely(self._take_stock())
@@ -132,6 +143,8 @@ class Follower:
         await self._judge_unfollowed()
         for story in await self._due("close_at"):
             await self._safely(self._judge_again(story))
+        for story in await self._due("remind_at"):
+            await self._safely(self._attend(story))
         for key, row in list(self._moved.items()):
             if self._moved.get(key) is row:
                 del self._moved[key]
@@ -189,6 +202,12 @@ class Follower:
         if draft is not None and draft.identity is not None:
             await self._changed(story, await self._state(draft.identity))
 
+    async def _attend(self, story: str) -> None:
+        change = await self._store.write(lambda conn: self._recorder.attend(conn, story))
+        if change is not None:
+            self._metrics.changes.labels(change.value).inc()
+            self._on_change()
+
     async def _state(self, identity: Identity) -> PlanState:
         if identity.kind != "plan":
             return PlanState(PlanPhase.NO_PLAN)
@@ -219,6 +238,12 @@ class Follower:
         if change is not None:
             self._metrics.changes.labels(change.value).inc()
             self._on_change()
+
+
+def _differs(row: PlanRow, phase: PlanPhase) -> bool:
+    if row.executing is not (phase is PlanPhase.EXECUTING):
+        return True
+    return not row.executing and row.succeeded is not (phase is PlanPhase.SUCCEEDED)
 
 
 async def _load(conn: Conn, story: str) -> Draft | None:

@@ -28,6 +28,7 @@ from receiver.record import Recorder
 from receiver.routing.tree import Routed, route
 from receiver.store import deliveries, stories
 from receiver.store.engine import NOW, Conn, Store
+from receiver.store.own_alerts import SOURCE as OWN
 from receiver.store.stories import Draft
 
 log = structlog.get_logger(__name__)
@@ -134,6 +135,8 @@ class Gatherer:
             self._on_change()
             return
         waited_s = max(0.0, draft.now - (draft.gather_due or draft.now))
+        if newest.source != OWN:  # what our own watch sees fail has failed just now: an older list may not show it
+            waited_s += LATECOMERS_S
         evidence = carry(draft.evidence, await self._look(cluster, draft.identity, newest.alert, waited_s))
         again = None if evidence.complete else min(AGAIN_MAX_S, AGAIN_MIN_S * 2.0 ** min(draft.gather_tries, 10))
 
@@ -159,7 +162,7 @@ class Gatherer:
             return await gather_other(
                 cluster, alert, redactor=self._redactor, now=now, timeout_s=timeout_s, runbook=runbook
             )
-        seen = {name: one.for_one_waiting(waited_s + LATECOMERS_S) for name, one in self._shared.items()}
+        seen = {name: one.for_one_waiting(waited_s) for name, one in self._shared.items()}
         evidence = await gather_plan(
             seen[cluster.name],
             identity,

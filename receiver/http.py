@@ -29,6 +29,9 @@ from receiver.config.model import TLS, HttpConfig, Secret, SecretError
 from receiver.errors import DestinationRefused, Transient, Unknown
 from receiver.no_proxy import bypasses
 
+DIRECT: Final = HttpConfig()
+"""No proxy, no sign-in, the usual authorities."""
+
 _MAX_RETRY_AFTER_S: Final = 3600.0
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
@@ -60,7 +63,7 @@ def build_client(
     """
     limits = httpx2.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
     return httpx2.AsyncClient(
-        transport=transport or _Transport(http, limits),
+        transport=transport or Transport(http, limits),
         timeout=httpx2.Timeout(timeout_s),
         auth=_auth(http),
         headers={"User-Agent": f"mtv-receiver/{_version()}"},
@@ -77,7 +80,7 @@ def warm_up() -> None:
 
 def silence_url_logs() -> None:
     """Keep httpx2 from logging requests: at INFO it writes whole URLs, and some URLs are secrets."""
-    for name in ("httpx2", "httpcore2"):
+    for name in ("httpx2", "httpcore2", "websockets"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -131,6 +134,17 @@ def retry_after_s(response: httpx2.Response, now: datetime | None = None) -> flo
     return min(max(wait_s, 0.0), _MAX_RETRY_AFTER_S)
 
 
+def tls_context(tls: TLS) -> ssl.SSLContext:
+    """Return the context for a peer that is not spoken to by HTTP. Raises DestinationRefused, naming the file."""
+    _stamp(tls)
+    return _ssl_context(tls)
+
+
+def tls_reason(error: BaseException) -> str:
+    """Return why a connection failed, in words that hold nothing of what was sent; empty where nobody says."""
+    return _detail(error)
+
+
 # --- sign-in --------------------------------------------------------------------------------------------------------
 
 
@@ -166,11 +180,15 @@ def _auth(http: HttpConfig) -> httpx2.Auth | None:
 # --- connections ----------------------------------------------------------------------------------------------------
 
 
-class _Transport(httpx2.AsyncBaseTransport):
-    """Sends directly or through the proxy, with certificates as they are on disk now."""
+class Transport(httpx2.AsyncBaseTransport):
+    """Sends directly or through the proxy, with certificates as they are on disk now.
 
-    def __init__(self, http: HttpConfig, limits: httpx2.Limits) -> None:
+    Where the caller has a `context` of its own, that one counts instead of the files of `http.tls`.
+    """
+
+    def __init__(self, http: HttpConfig, limits: httpx2.Limits, context: ssl.SSLContext | None = None) -> None:
         self._tls = http.tls
+        self._context = context
         self._limits = limits
         self._proxies, self._no_proxy = _proxies(http)
         self._open: dict[str, httpx2.AsyncHTTPTransport] = {}
@@ -187,7 +205,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             await transport.aclose()
 
     def _way(self, url: httpx2.URL) -> httpx2.AsyncHTTPTransport:
-        stamp = _stamp(self._tls)
+        stamp = () if self._context else _stamp(self._tls)
         if stamp != self._stamp:  # requests under way keep their connections until the client is closed
             self._retired += self._open.values()
             self._open, self._stamp = {}, stamp
@@ -195,7 +213,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         if proxy and bypasses(url.host, url.port, self._no_proxy):
             proxy = ""
         if proxy not in self._open:
-            context = _ssl_context(self._tls)
+            context = self._context or _ssl_context(self._tls)
             secured = context if proxy.startswith("https:") else None
             self._open[proxy] = httpx2.AsyncHTTPTransport(
                 verify=context,
@@ -216,7 +234,19 @@ def _proxies(http: HttpConfig) -> tuple[dict[str, str], str]:
     return {scheme: url for scheme in ("http", "https") if (url := found.get(scheme, ""))}, found.get("no", "")
 
 
-def _files(tls: TLS) -> Iterator[tuple[str, Path]]:
+def way_to(http: HttpConfig, url: str) -> tuple[str | None, ssl.SSLContext]:
+    """Return the proxy (None: direct) and the certificates for what is no HTTP request, such as a WebSocket.
+
+    `url` begins with http or https. Raises DestinationRefused where a certificate cannot be used.
+    """
+    target = httpx2.URL(url)
+    proxies, no_proxy = _proxies(http)
+    proxy = proxies.get(target.scheme, "")
+    return proxy if proxy and not bypasses(target.host, target.port, no_proxy) else None, _ssl_context(http.tls)
+
+
+def tls_files(tls: TLS) -> Iterator[tuple[str, Path]]:
+    """Give key and path of every file that `tls_config` names."""
     for name, file in (("ca_file", tls.ca_file), ("cert_file", tls.cert_file), ("key_file", tls.key_file)):
         if file is not None:
             yield name, file
@@ -225,7 +255,7 @@ def _files(tls: TLS) -> Iterator[tuple[str, Path]]:
 def _stamp(tls: TLS) -> tuple[object, ...]:
     """Return what changes when a file is replaced. Raises DestinationRefused where one is not there."""
     stamp: list[object] = []
-    for name, file in _files(tls):
+    for name, file in tls_files(tls):
         try:
             status = file.stat()
         except OSError as error:
@@ -242,7 +272,7 @@ def _ssl_context(tls: TLS) -> ssl.SSLContext:
         if tls.cert_file is not None:
             context.load_cert_chain(tls.cert_file, tls.key_file)
     except (ssl.SSLError, OSError, ValueError):
-        files = ", ".join(f"{name} {file}" for name, file in _files(tls))
+        files = ", ".join(f"{name} {file}" for name, file in tls_files(tls))
         raise DestinationRefused(f"no usable certificate or key in {files}; each must hold PEM text") from None
     if tls.insecure_skip_verify:
         context.check_hostname = False

@@ -61,6 +61,7 @@ class InboxWorker:
         *,
         owner: str,
         on_change: Callable[[Recorded], None],
+        on_plan: Callable[[Identity, PlanState], None],
     ) -> None:
         self._store = store
         self._config = config
@@ -72,6 +73,7 @@ class InboxWorker:
         self._metrics = metrics
         self._owner = owner
         self._on_change = on_change
+        self._on_plan = on_plan
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -137,7 +139,7 @@ class InboxWorker:
             for entry, incoming in good:
                 await self._alone(entry, incoming)
         else:
-            self._changed(recorded)
+            self._changed(recorded, good)
 
     async def _alone(self, entry: InboxEntry, incoming: Incoming) -> None:
         try:
@@ -147,17 +149,19 @@ class InboxWorker:
         except Exception as error:
             await self._broken(entry, error)
         else:
-            self._changed(recorded)
+            self._changed(recorded, [(entry, incoming)])
 
     async def _write(self, conn: Any, good: Sequence[tuple[InboxEntry, Incoming]]) -> Recorded:
         recorded = await self._recorder.record(conn, [incoming for _, incoming in good])
         await inbox.done(conn, [entry.seq for entry, _ in good])
         return recorded
 
-    def _changed(self, recorded: Recorded) -> None:
+    def _changed(self, recorded: Recorded, told: Sequence[tuple[InboxEntry, Incoming]]) -> None:
         for change in recorded.changes:
             self._metrics.changes.labels(change.value).inc()
         self._on_change(recorded)
+        for _, one in told:
+            self._on_plan(one.identity, one.plan)
 
     async def _look_up(self, entry: InboxEntry) -> Incoming:
         if entry.kind != "alert":
@@ -165,7 +169,8 @@ class InboxWorker:
         alert = entry.alert()
         found = await self._identifier.identify(alert)
         routed = route(alert.labels, found.identity.facts, self._config)
-        return Incoming(entry.seq, entry.source, alert, found.role, found.identity, found.plan, routed)
+        kept = self._redactor.alert(alert)
+        return Incoming(entry.seq, entry.source, kept, found.role, found.identity, found.plan, routed)
 
     async def _mark_late(self, good: Sequence[tuple[InboxEntry, Incoming]]) -> list[tuple[InboxEntry, Incoming]]:
         """Ask about firings of alerts that resolved a moment ago, before this batch or within it."""
@@ -195,7 +200,7 @@ class InboxWorker:
         try:
             incoming = self._plain(entry)
             recorded = await self._store.write(lambda conn: self._write(conn, [(entry, incoming)]))
-            self._changed(recorded)
+            self._changed(recorded, [])
         except Exception as worse:
             log.critical("inbox.poison_untold", seq=entry.seq, exc_info=worse)
         await self._store.write(lambda conn: inbox.poison(conn, entry.seq))

@@ -33,6 +33,7 @@ def _take_alerts(older: Draft, one: Draft) -> None:
         if kept is None or kept.seq < row.seq:
             older.alerts[fingerprint] = replace(row, dirty=True)
     older.alias = older.alias or one.alias
+    older.ack = older.ack or one.ack
     if one.identity is not None and one.identity.complete:
         older.identity = one.identity
         older.identify_due = None

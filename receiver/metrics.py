@@ -77,7 +77,7 @@ class Metrics:
             self.rejected.labels(reason)
         for change in Change:
             self.changes.labels(change.value)
-        for where in ("inbox", "deliver", "gather", "follow", "watch", "web"):
+        for where in ("inbox", "deliver", "digest", "gather", "follow", "watch", "web"):
             self.bugs.labels(where)
         for kind in self.kinds:
             self.attempt_seconds.labels(kind)

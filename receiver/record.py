@@ -27,11 +27,12 @@ from receiver.model import (
     VMCounts,
 )
 from receiver.routing.tree import Routed
-from receiver.store import order, stories
+from receiver.store import attention, order, stories
 from receiver.store.drafts import Draft
 from receiver.store.engine import Conn
 from receiver.store.known import Known, look
-from receiver.story import Judgement, Standing, entry_key, evidence_text, is_worse, judge, primary, severer
+from receiver.store.own_alerts import SOURCE as OWN
+from receiver.story import Judgement, Standing, entry_key, is_worse, judge, news_in, primary, severer
 from receiver.telling import Teller
 
 IDENTIFY_AGAIN_S = 2.0
@@ -100,6 +101,16 @@ class Recorder:
             return None
         return await self._settle(conn, draft, plan, {})
 
+    async def attend(self, conn: Conn, story: str) -> Change | None:
+        """Call people again: for what became worse meanwhile, or because nobody took what is down."""
+        draft = await stories.load_draft(conn, story, await stories.now_of(conn))
+        if not await attention.take(conn, story) or draft is None or not draft.open:
+            return None
+        due = await attention.due(conn, draft, self._config.global_.remind_after_s)
+        if due is not None:
+            draft.note_change(*due)
+        return await self._publish(conn, draft, {})
+
     async def identified(
         self,
         conn: Conn,
@@ -152,11 +163,11 @@ class Recorder:
             if same and not evidence.complete and await self._last_in_time(conn, draft):
                 await self._teller.wake_pagers(conn, draft)
         else:
-            draft.evidence = evidence
+            before, draft.evidence = draft.evidence, evidence
             if evidence.phase is PlanPhase.FAILED:  # a run that goes on has not failed yet
                 draft.run = draft.run or evidence.run
             if draft.open:
-                draft.note_change(Change.EVIDENCE, evidence_text(evidence))
+                draft.note_change(*news_in(before, evidence))
             routed = {}
             if draft.open:
                 routed = {row.alert.fingerprint: route_alert(draft, row.alert) for row in draft.failures if row.firing}
@@ -262,7 +273,7 @@ class Recorder:
     def _reopen(self, draft: Draft, one: Incoming) -> Draft:
         draft.state, draft.outcome, draft.closed = StoryState.FIRING, None, None
         draft.reopens += 1
-        draft.note = ""
+        draft.note, draft.ack, draft.worse_at = "", None, None
         draft.run, draft.evidence, draft.plan_phase = "", None, None
         self._know(draft, one.identity)
         draft.severity = one.alert.labels.get("severity", draft.severity)
@@ -308,6 +319,7 @@ class Recorder:
             firing=draft.firing or (draft.new and not draft.failures),
             plan=plan,
             began=any(row.firing and row.changed_at == draft.now for row in draft.failures),
+            vm_failed=any(row.firing and row.changed_at == draft.now and row.source == OWN for row in draft.failures),
             succeeded=draft.succeeded,
             run=draft.run,
             seen=draft.plan_phase,
@@ -358,7 +370,8 @@ class Recorder:
         if not draft.changes and draft.open and plan.flips:
             draft.note_change(Change.ALERTS, "an alert came or went for some of those who are told")
         change, text = primary(draft.changes)
-        key = entry_key(change, draft.reruns, draft.reopens, draft.revision + 1) if change is not None else ""
+        loud = change is not None and attention.may_call(draft, change)
+        key = entry_key(change, draft.reruns, draft.reopens, draft.revision + 1) if change is not None and loud else ""
         draft.changes.clear()
         await stories.save(conn, draft, change, text, key)
         await self._teller.tell(conn, draft, plan, change, text, key)

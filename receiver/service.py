@@ -15,14 +15,17 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from receiver import build
+from receiver.actions import Actions
 from receiver.alertmanagers import Alertmanagers
 from receiver.attempt import Destination
 from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.deliver import Deliverer
+from receiver.digests import Admission, Digester
 from receiver.enrichers.redact import Redactor
 from receiver.follow import Follower
 from receiver.gather import Gatherer
+from receiver.hearing import Hearing
 from receiver.http import warm_up
 from receiver.identify import Identifier
 from receiver.inbox import InboxWorker
@@ -30,7 +33,10 @@ from receiver.kube import Cluster
 from receiver.metrics import Metrics
 from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
-from receiver.store import figures, inbox, stories
+from receiver.silences import SilenceNotes
+from receiver.slack_presses import Presses
+from receiver.slack_socket import SlackSocket, lines
+from receiver.store import digests, figures, inbox, presses, stories
 from receiver.store.engine import Store, StoreBusyError, is_passing
 from receiver.store.upgrade import FileLock, LockedError, upgrade
 from receiver.telling import Teller
@@ -61,6 +67,10 @@ class Service:
         self.words: Renderer | None = None
         self.clusters: Mapping[str, Cluster] = {}
         self.destinations: Mapping[str, Destination] = {}
+        self.actions: Actions | None = None
+        """What people may do; None until the service works."""
+        self.hearing: Hearing | None = None
+        self.presses = Presses(self)
         self._url = url
         self._on_fatal = on_fatal
         self._owner = secrets.token_hex(8)
@@ -155,8 +165,10 @@ class Service:
         teller = Teller(config, {key: one.sender for key, one in destinations.items()}, _random80)
         recorder = Recorder(config, teller, _random80)
         deliverer = Deliverer(
-            store, config, destinations, teller, self.clock, metrics, jitter=random.random, owner=self._owner
-        )
+            store, config, destinations, teller, self.clock, metrics,
+            jitter=random.random, owner=self._owner, admission=Admission(config, _random80),
+        )  # fmt: skip
+        digester = Digester(store, config, self.clock, metrics, on_change=deliverer.wake)
 
         def changed(recorded: Recorded | None = None) -> None:
             deliverer.wake()
@@ -175,14 +187,25 @@ class Service:
         )
         self._inbox = InboxWorker(
             store, config, identifier, recorder, alertmanagers, redactor, self.clock, metrics,
-            owner=self._owner, on_change=changed,
+            owner=self._owner, on_change=changed, on_plan=follower.recorded,
         )  # fmt: skip
+        notes = SilenceNotes(store, teller, self.clock, on_change=deliverer.wake)
+        self.actions = Actions(store, config, teller, alertmanagers, self.clock, on_change=deliverer.wake)
+        self.hearing = Hearing(store, self.actions, destinations, self.clock)
         tasks = [
+            self._worker("silences", notes.run),
+            self._worker("hearing", self.hearing.run),
+            self._worker("presses", self.presses.run),
+            *(
+                self._worker(f"slack-{at}", SlackSocket(one, self.presses.offer, self.clock, random.random).run)
+                for at, one in enumerate(lines(config.destinations), 1)
+            ),
             self._worker("inbox", self._inbox.run),
             self._worker("gather", gatherer.run),
             self._worker("follow", follower.run),
             self._worker("watch", own.run),
             self._worker("deliver", deliverer.run),
+            self._worker("digest", digester.run),
             self._worker("housekeeping", partial(self._housekeeping, store)),
             *(asyncio.create_task(follower.watch(one), name=f"watch-{one.name}") for one in clusters.values()),
         ]
@@ -195,9 +218,9 @@ class Service:
             done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
             dead = [task for task in done if task is not stop]
             if not dead:
-                await deliverer.drain(DRAIN_S)
+                await asyncio.gather(deliverer.drain(DRAIN_S), self.presses.drain(DRAIN_S))
         finally:
-            self.store = None
+            self.store = self.actions = self.hearing = None
             for task in (*tasks, stop):
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -228,6 +251,8 @@ class Service:
         while True:
             await store.write(inbox.prune)
             await store.write(lambda conn: stories.prune(conn, self.config.retention_s))
+            await store.write(digests.forget)
+            await store.write(lambda conn: presses.prune(conn, self.config.retention_s))
             await figures.collect(store, self.metrics)
             await self.clock.sleep(HOUSEKEEPING_EVERY_S)
 

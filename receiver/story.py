@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from receiver.model import Change, Evidence, Outcome, PlanPhase, PlanState, StoryState
+from receiver.rendering.view import down_vms
+from receiver.rendering.words import count
 
+NAMED = 5
+"""VMs that a sentence names."""
 _SEVERITIES = {"critical": 4, "error": 3, "high": 3, "warning": 2, "warn": 2, "info": 1, "none": 0}
 
 
@@ -23,6 +27,8 @@ class Standing:
     plan: PlanState
     began: bool = False
     """A failure alert began to fire in this very change: it is no leftover of an older run."""
+    vm_failed: bool = False
+    """Our own watch has just read that a VM of the run that goes on has failed."""
     succeeded: bool = False
     """A MigrationSucceeded fires that started after the newest failure."""
     run: str = ""
@@ -78,6 +84,8 @@ def _judge_rerun(now: Standing) -> Judgement:
             return back if now.firing else _judge_quiet(now)
         case PlanPhase.FAILED:
             return _failed_again()
+        case PlanPhase.EXECUTING if now.vm_failed:
+            return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "a VM failed again, and the plan still runs")
         case PlanPhase.EXECUTING:
             return Judgement(StoryState.RERUNNING)
         case PlanPhase.UNREADABLE | PlanPhase.NO_PLAN if now.began:
@@ -147,8 +155,8 @@ def entry_key(change: Change, reruns: int, reopens: int, revision: int) -> str:
     match change:
         case Change.EVIDENCE:
             return f"evidence-{reruns}-{reopens}" if reruns or reopens else "evidence"
-        case Change.WORSE:
-            return f"worse-{revision}"
+        case Change.WORSE | Change.ACKNOWLEDGED | Change.MOVED | Change.SILENCED | Change.REMINDED:
+            return f"{change.value}-{revision}"
         case Change.RERUN:
             return f"rerun-{reruns}"
         case Change.FAILED_AGAIN:
@@ -170,9 +178,14 @@ _ORDER = (
     Change.RERUN,
     Change.ALERT_GONE,
     Change.EVIDENCE,
+    Change.MOVED,
+    Change.ACKNOWLEDGED,
+    Change.SILENCED,
+    Change.REMINDED,
     Change.TOLD,
     Change.IDENTITY,
     Change.ALERTS,
+    Change.AWAY,
 )
 
 
@@ -182,6 +195,21 @@ def primary(changes: Sequence[tuple[Change, str]]) -> tuple[Change | None, str]:
         return None, ""
     ordered = sorted(changes, key=lambda one: _ORDER.index(one[0]))
     return ordered[0][0], "; ".join(dict.fromkeys(text for _, text in ordered))
+
+
+def news_in(before: Evidence | None, after: Evidence) -> tuple[Change, str]:
+    """Return what new evidence is: worse where more VMs of the same run are down, or another cause is at work."""
+    if before is None or not before.complete or before.run != after.run:
+        return Change.EVIDENCE, evidence_text(after)
+    known = {vm.id or vm.name for vm in down_vms(before)}
+    more = [vm.name or vm.id for vm in down_vms(after) if (vm.id or vm.name) not in known]
+    said: list[str] = []
+    if more:
+        rest = f" and {len(more) - NAMED} more" if len(more) > NAMED else ""
+        said.append(f"{count(len(more), 'more VM')} down: {', '.join(more[:NAMED])}{rest}")
+    if before.cause is not None and after.cause is not None and before.cause.id != after.cause.id:
+        said.append(f"another cause: {after.cause.sentence}")
+    return (Change.WORSE, "; ".join(said)) if said else (Change.EVIDENCE, evidence_text(after))
 
 
 def evidence_text(evidence: Evidence) -> str:

@@ -13,7 +13,7 @@ from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import Manner, Sender
 from receiver.model import AUDIBLE, Change, Reason
 from receiver.routing.tree import Intervals, Routed, Target
-from receiver.store import deliveries, stories
+from receiver.store import attention, deliveries, moving, stories
 from receiver.store.codec import dump_json
 from receiver.store.deliveries import DeliveryRow, NewDelivery
 from receiver.store.drafts import Draft
@@ -66,6 +66,8 @@ class Teller:
     async def plan(self, conn: Conn, draft: Draft, routed: Mapping[str, Routed]) -> Plan:
         """Compare what the routes say with what is told. Writes nothing."""
         rows = tuple(await deliveries.of_story(conn, draft.id)) if not draft.new else ()
+        if any(change is Change.REOPENED for change, _ in draft.changes):  # whoever gave it away hears of it again
+            rows = tuple(replace(row, moved="") for row in rows)
         known = {row.destination: row for row in rows}
         fingerprints: dict[str, set[str]] = {}
         new: dict[str, Target] = {}
@@ -94,7 +96,12 @@ class Teller:
         return Plan(rows, routed_now, tuple(new.values()), more, tuple(missing), fires, stopped)
 
     async def tell(self, conn: Conn, draft: Draft, plan: Plan, change: Change | None, text: str, key: str) -> None:
-        """Write what `plan` found, and let every destination of the story lag behind its new revision."""
+        """Write what `plan` found, and let every destination of the story lag behind its new revision.
+
+        Without a `key` the change is kept quiet: it edits what is shown and adds no entry, whatever it is.
+        """
+        if change is Change.REOPENED:
+            await moving.all_back(conn, draft.id)
         await deliveries.join(conn, plan.missing)
         for row in plan.rows:
             if row.id in plan.more:
@@ -106,24 +113,26 @@ class Teller:
         if not draft.open:
             await deliveries.skip_muted(conn, draft.id)
         await self._add(conn, draft, plan, text)
+        await attention.look_later(conn, draft, self._config.global_.remind_after_s)
 
     async def _bump(self, conn: Conn, draft: Draft, plan: Plan, change: Change | None, text: str, key: str) -> None:
         """Let deliveries lag; while a story goes on, its news are news only where an alert of one's own fires."""
+        rows = [row for row in plan.rows if not row.moved]
         concerned = [
             row
-            for row in plan.rows
+            for row in rows
             if not draft.open or (row.id not in plan.stopped and (row.firing or row.id in plan.fires))
         ]
-        loud = {row.id for row in concerned} if change in AUDIBLE else set()
+        loud = {row.id for row in concerned} if change in AUDIBLE and key else set()
         if draft.open:
             loud |= plan.flips
-        everyone = len(loud) == len(plan.rows)
+        everyone = len(loud) == len(rows)
         if change is not None and not everyone:
             await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=False)
         if loud:
             chosen = None if everyone else sorted(loud)
             await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=True, ids=chosen)
-        if change is not None:
+        if change is not None and key:
             telling = [row.id for row in concerned if row.started and self._has_entry(row.destination, change)]
             await deliveries.add_entries(conn, telling, key, change, text, draft.revision, draft.now)
 
@@ -138,7 +147,7 @@ class Teller:
         pairs: list[tuple[str, str]] = []
         reopened: list[str] = []
         for target in plan.new:
-            new = replace(self._new(draft, target.config, target.reasons, target.intervals), firing=draft.open)
+            new = replace(self.new(draft, target.config, target.reasons, target.intervals), firing=draft.open)
             if old := before.rows.get(target.config.identity):
                 new = _after(new, old, before, target.config, self._senders[target.config.identity])
                 if new.root is not None:
@@ -165,7 +174,7 @@ class Teller:
         sender = self._senders.get(destination)
         return sender is not None and sender.manner is manner
 
-    def _new(
+    def new(
         self,
         draft: Draft,
         config: DestinationConfig,
@@ -173,13 +182,15 @@ class Teller:
         intervals: tuple[Intervals, ...] = (),
         fallback_for: str = "",
     ) -> NewDelivery:
+        """Return a delivery of a story at a destination that does not show it yet."""
         return NewDelivery(
             id=ids.ulid(draft.now, self._random()),
             receiver=config.receiver,
             kind=config.kind,
             destination=config.identity,
             label=config.label,
-            keys=ids.keys(draft.id, draft.subject, config.identity),
+            # Subjects name namespaces, plans and nodes.
+            keys=ids.keys(draft.id, draft.subject if config.content == "full" else "", config.identity),
             reasons=reasons,
             intervals=tuple({"mute": one.mute, "active": one.active} for one in intervals),
             wait_s=self._wait_s(draft, config),
@@ -243,7 +254,7 @@ class Teller:
             await stories.save(conn, draft, Change.TOLD, text, "")
             await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=False)
             reasons = (Reason("", f"in place of {reason}"),)
-            made = [replace(self._new(draft, one, reasons, fallback_for=reason), firing=draft.open) for one in new]
+            made = [replace(self.new(draft, one, reasons, fallback_for=reason), firing=draft.open) for one in new]
             await deliveries.add_all(conn, draft.id, made, draft.revision, draft.now)
             return told
         log.warning("telling.nobody_left", story=draft.id, destination=row.label, why=why, told=[r.label for r in rows])
@@ -276,6 +287,7 @@ def _after(
         return replace(new, keys=replace(new.keys, follows=sender.link(root) or str(root.get("key", ""))))
     # No revision of this story is told by the root yet, and the one before is over, whoever closed the ticket.
     kept = {**root, "revision": 0, "state": "done" if root.get("state") == "open" else root.get("state")}
+    kept.pop("looked", None)  # that was a revision of the story before
     return replace(new, keys=old.keys, root=dump_json(kept))
 
 
@@ -290,9 +302,11 @@ def _flips(
     stopped: set[str] = set()
     firing = {row.alert.fingerprint for row in draft.failures if row.firing}
     for row in rows:
+        if row.moved:
+            continue
         if not draft.open:
             wanted = False
-        elif joined[row.id] & firing or row.fallback_for:
+        elif joined[row.id] & firing or row.fallback_for or any(reason.given for reason in row.reasons):
             wanted = True
         elif firing:
             wanted = False

@@ -12,6 +12,7 @@ from receiver.store.attempts import Attempt
 from receiver.store.codec import moment_or_none
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.listing import shown_state
+from receiver.store.presses import Press
 
 
 def iso(value: datetime | None) -> str | None:
@@ -38,6 +39,7 @@ def story_json(story: Story, deliveries: Sequence[str]) -> dict[str, Any]:
             *(f"{one.what}: {one.why}" for one in (evidence.missing if evidence else ())),
         ],
         "cause": evidence.cause.id if evidence and evidence.cause else None,
+        "ack": {"by": story.ack.by, "via": story.ack.via, "at": iso(story.ack.at)} if story.ack else None,
         "note": story.note,
         "revision": story.revision,
         "alerts": [
@@ -63,6 +65,18 @@ def story_json(story: Story, deliveries: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def press_json(press: Press) -> dict[str, Any]:
+    """Return what somebody asked of a story, and what came of it."""
+    return {
+        "at": iso(moment_or_none(press.at)),
+        "action": press.action,
+        "by": press.by,
+        "via": press.via,
+        "done": press.done,
+        "text": press.text,
+    }
+
+
 def delivery_json(row: DeliveryRow, attempts: Sequence[Attempt]) -> dict[str, Any]:
     """Return a delivery with its attempts."""
     return {
@@ -74,6 +88,7 @@ def delivery_json(row: DeliveryRow, attempts: Sequence[Attempt]) -> dict[str, An
         "reasons": [f"{one.text} ({one.route})" if one.route else one.text for one in row.reasons],
         "state": shown_state(row).value,
         "firing": row.firing,
+        "moved": row.moved or None,
         "desired": row.desired,
         "delivered": row.delivered,
         "receipt": json.loads(row.root) if row.root else None,

@@ -19,13 +19,14 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.config.model import ClusterConfig, Config
+from receiver.enrichers.plan import read_plan
 from receiver.kube import Cluster, ClusterError, PlanEvent, PlanRow
 from receiver.metrics import Metrics
 from receiver.model import Alert
 from receiver.store import own_alerts
 from receiver.store.engine import Conn, Store
 from receiver.watch_pace import Pace
-from receiver.watch_rules import VM_FAILED, Failing, Standing, failing_of, judge
+from receiver.watch_rules import UNALERTED, VM_FAILED, Failing, Standing, failing_of, judge
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,18 @@ ALERT_SLACK_S = 60.0
 """An alert that came so shortly before the watch saw the Plan fail tells of the same failure."""
 REFUSED_REST_S = 300.0
 """After "forbidden", failed pods are not asked for for so long: rights do not come faster."""
+MISSED_S = 3_600.0
+"""A Plan that failed so long before we looked is no news."""
+MISSED_MAX = 20
+"""Plans that had failed before we looked of which we ask when: those that changed last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """When we saw that a Plan had failed, monotonic, and how long before it had."""
+
+    seen: float
+    before_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -45,8 +58,10 @@ class _Watched:
     config: ClusterConfig
     cluster: Cluster
     pace: Pace = field(default_factory=Pace)
-    failed_at: dict[str, float] = field(default_factory=dict)
-    """When we saw a Plan become Failed, monotonic, while nobody has told of it."""
+    failed: dict[str, _Failed] = field(default_factory=dict)
+    """Plans that have become Failed, while nobody has told of it."""
+    missed: dict[str, int] = field(default_factory=dict)
+    """Plans that were Failed when we first saw them, with their version: perhaps since a restart of ours."""
     moved: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     """Became Failed: their evidence is wanted again."""
@@ -100,10 +115,12 @@ class OwnAlerts:
         else:
             one.pace.executes(row.uid, row.resource_version, now)
         if event.kind == "deleted" or not _failed(row):
-            one.failed_at.pop(row.uid, None)
-        elif event.before is not None and not _failed(event.before):
-            # Only what we saw happen: what was Failed before we looked is no news.
-            one.failed_at[row.uid] = now
+            one.failed.pop(row.uid, None)
+            one.missed.pop(row.uid, None)
+        elif event.before is None:
+            one.missed[row.uid] = int(row.resource_version) if row.resource_version.isdecimal() else 0
+        elif not _failed(event.before):
+            one.failed[row.uid] = _Failed(now)
             one.ended.add(row.uid)
 
     async def run(self) -> None:
@@ -136,6 +153,8 @@ class OwnAlerts:
             uid = one.moved.pop()
             if uid in self._raised:
                 await self._judge(one, uid)
+        if one.missed:
+            await self._missed(one)
         if VM_FAILED in self._watch.alerts:
             await self._hints(one)
             await self._look(one)
@@ -147,6 +166,23 @@ class OwnAlerts:
             alias = _alias(one, row)
             await self._store.write(lambda conn: own_alerts.want_evidence(conn, uid, alias))
             self._on_change()
+
+    async def _missed(self, one: _Watched) -> None:
+        """Take in Plans that failed while nobody looked: between the end of the last process and our start.
+
+        On a store that never held a story we are new here: then no failure of before is news.
+        """
+        newest = sorted(one.missed, key=lambda uid: one.missed[uid], reverse=True)[:MISSED_MAX]
+        one.missed.clear()
+        if UNALERTED not in self._watch.alerts or not await self._store.browse(own_alerts.ever_told):
+            return
+        for uid in newest:
+            row = one.cluster.plans().by_uid(uid)
+            plan = await self._read(one, row) if row is not None else None
+            ended = read_plan(plan).ended if plan is not None else None
+            before_s = max(0.0, (self._clock.now() - ended).total_seconds()) if ended is not None else MISSED_S
+            if before_s < MISSED_S:
+                one.failed.setdefault(uid, _Failed(self._clock.monotonic(), before_s))
 
     async def _hints(self, one: _Watched) -> None:
         """Ask which of the Plans that execute have a failed pod."""
@@ -175,11 +211,7 @@ class OwnAlerts:
         row = one.cluster.plans().by_uid(uid) if uid is not None else None
         if uid is None or row is None:
             return
-        plan = None
-        try:
-            plan = await one.cluster.get_plan(row.namespace, row.name)
-        except ClusterError as error:
-            log.info("watch.not_read", cluster=one.config.name, plan=f"{row.namespace}/{row.name}", why=error.message)
+        plan = await self._read(one, row)
         metadata = plan["metadata"] if plan is not None else {}
         size = len(json.dumps(plan)) if plan is not None else 0
         self._metrics.watch_bytes.labels(one.config.name).inc(size)
@@ -187,14 +219,22 @@ class OwnAlerts:
         if plan is not None and metadata.get("uid") == uid:
             await self._judge(one, uid, failing_of(plan, self._redact), read=True)
 
+    async def _read(self, one: _Watched, row: PlanRow) -> dict[str, Any] | None:
+        try:
+            return await one.cluster.get_plan(row.namespace, row.name)
+        except ClusterError as error:
+            log.info("watch.not_read", cluster=one.config.name, plan=f"{row.namespace}/{row.name}", why=error.message)
+            return None
+
     async def _judge_waiting(self) -> None:
         """Judge what time or Alertmanager may have changed: alerts that fire, and failures that nobody told."""
         now = self._clock.monotonic()
         for one in self._watched.values():
-            late = [uid for uid, at in one.failed_at.items() if now - at >= self._watch.unalerted_after_s]
+            # Counted from when we saw it: what came while we were away, Alertmanager is still sending.
+            late = [uid for uid, it in one.failed.items() if now - it.seen >= self._watch.unalerted_after_s]
             for uid in late if one.current else ():
-                await self._judge(one, uid, late_s=now - one.failed_at[uid])
-                one.failed_at.pop(uid, None)
+                await self._judge(one, uid, late_s=now - one.failed[uid].seen + one.failed[uid].before_s)
+                one.failed.pop(uid, None)
         for uid in tuple(self._raised):
             home = next((one for one in self._watched.values() if one.cluster.plans().by_uid(uid)), None)
             if home is not None and home.current:

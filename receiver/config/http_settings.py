@@ -53,11 +53,9 @@ class TLSWire(Settings):
         return self
 
 
-class HttpWire(Settings):
-    """How to reach an HTTP peer and sign in there."""
+class TransportWire(Settings):
+    """How to reach an HTTP peer."""
 
-    basic_auth: BasicAuthWire | None = None
-    authorization: AuthorizationWire | None = None
     proxy_url: Url | None = None
     no_proxy: str = ""
     """Hosts, domains, addresses and networks that are reached without the proxy, comma-separated."""
@@ -67,9 +65,7 @@ class HttpWire(Settings):
     enable_http2: bool = False
 
     @model_validator(mode="after")
-    def _one_of_each(self) -> Self:
-        if self.basic_auth and self.authorization:
-            raise ValueError("basic_auth and authorization exclude each other; keep one")
+    def _one_proxy(self) -> Self:
         if self.proxy_url and self.proxy_from_environment:
             raise ValueError("proxy_url and proxy_from_environment exclude each other; keep one")
         if self.no_proxy and not self.proxy_url:
@@ -77,7 +73,20 @@ class HttpWire(Settings):
         return self
 
 
-def resolve_http(wire: HttpWire, path: Path, problems: Problems) -> HttpConfig:
+class HttpWire(TransportWire):
+    """How to reach an HTTP peer and sign in there."""
+
+    basic_auth: BasicAuthWire | None = None
+    authorization: AuthorizationWire | None = None
+
+    @model_validator(mode="after")
+    def _one_sign_in(self) -> Self:
+        if self.basic_auth and self.authorization:
+            raise ValueError("basic_auth and authorization exclude each other; keep one")
+        return self
+
+
+def resolve_http(wire: TransportWire, path: Path, problems: Problems) -> HttpConfig:
     """Return the resolved form, and warn of what is accepted for Alertmanager's sake only."""
     if wire.follow_redirects:
         problems.warn((*path, "follow_redirects"), "no effect", "remove it: redirects are never followed")
@@ -90,7 +99,7 @@ def resolve_http(wire: HttpWire, path: Path, problems: Problems) -> HttpConfig:
     for name, file in (("ca_file", tls.ca_file), ("cert_file", tls.cert_file), ("key_file", tls.key_file)):
         if file is not None and not file.is_file():
             problems.warn((*path, "tls_config", name), f"there is no file {file}", "create or mount it before serving")
-    basic, authorization = wire.basic_auth, wire.authorization
+    basic, authorization = (wire.basic_auth, wire.authorization) if isinstance(wire, HttpWire) else (None, None)
     if basic:
         warn_of_missing(basic.password, (*path, "basic_auth", "password_file"), problems)
     if authorization:

@@ -22,6 +22,7 @@ from receiver.config.sections import (
     DEFAULT_SUBJECTS,
     NOT_YET,
     plan_alert_names,
+    read_actions,
     read_alertmanagers,
     read_clusters,
     read_global,
@@ -101,6 +102,7 @@ class _File:
         global_ = read_global(raw.get("global", {}), ("global",), reader)
         web = read_web(raw.get("web", {}), ("web",), reader)
         watch = read_watch(raw.get("watch", {}), ("watch",), reader)
+        actions = read_actions(raw.get("actions", {}), ("actions",), reader)
         alertmanagers = read_alertmanagers(raw.get("alertmanagers", []), ("alertmanagers",), reader)
         clusters = DEFAULT_CLUSTERS
         if "clusters" in raw:
@@ -130,6 +132,7 @@ class _File:
             global_=global_,
             web=web,
             watch=watch,
+            actions=actions,
             alertmanagers=alertmanagers,
             clusters=clusters,
             subjects=subjects,

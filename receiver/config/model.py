@@ -105,6 +105,10 @@ class DestinationConfig:
     content: str = "full"
     http: HttpConfig = HttpConfig()
     manners: Manners = Manners()
+    templates_dir: Path | None = None
+    """Templates that count here before those of `Config.templates_dir`."""
+    interactive: bool = False
+    """What people press there reaches us."""
 
     @property
     def label(self) -> str:
@@ -189,6 +193,8 @@ class Global:
     confirm_after_s: float = 60.0
     digest_after: int = 3
     digest_window_s: float = 600.0
+    remind_after_s: float = 1_800.0
+    """0: never."""
     shared_namespaces: tuple[str, ...] = ("openshift-mtv", "konveyor-forklift", "mtv-integrations")
 
 
@@ -226,6 +232,18 @@ class Web:
     max_body_bytes: int = 16_777_216
     webhook_auth: Auth = Auth()
     page_auth: Auth = Auth()
+    slack_signing_secret: Secret | None = None
+    pagerduty_signing_secret: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRules:
+    """`actions:` of routes.yaml: what people may do with a story from where it is shown."""
+
+    allow: tuple[str, ...] = ()
+    """Who may press in Slack: e-mail addresses, ids (`S…`) or handles (`@…`) of user groups. Empty: nobody."""
+    silence_limit: int = 5
+    """A silence that would hit more than so many alerts of other stories is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +256,7 @@ class Config:
     global_: Global = Global()
     web: Web = Web()
     watch: Watch = Watch()
+    actions: ActionRules = ActionRules()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
     clusters: tuple[ClusterConfig, ...] = ()
     subjects: tuple[SubjectRule, ...] = ()

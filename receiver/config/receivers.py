@@ -6,22 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from receiver.config.http_settings import resolve_http
+from receiver.config.http_settings import HttpWire, TLSWire, resolve_http
 from receiver.config.matching import check_names
 from receiver.config.model import DestinationConfig, Manners, Receiver, Secret
 from receiver.config.positions import Path
 from receiver.config.problems import Problems
 from receiver.config.reader import Reader
 from receiver.config.secret_files import warn_of_missing
-from receiver.config.sections import NOT_YET
 from receiver.config.settings import Settings
 from receiver.config.wire import EntryWire, ReceiverWire
 
 if TYPE_CHECKING:
     from receiver.destinations import Kind
-
-PLANNED: Final = ("servicenow_configs", "github_configs", "gitlab_configs", "email_configs", "webhook_configs")
-"""Kinds whose names are taken; in a version without them an entry would silently tell nobody, so it is refused."""
 
 _MANNERS_KEYS: Final = {
     "timeout_s": "timeout",
@@ -74,8 +70,9 @@ def _receiver(
         where = (*path, key)
         kind = by_key.get(key)
         if kind is None:
-            what = "not available in this version" if key in PLANNED else "unknown kind of destination"
-            reader.problems.add(where, what, f"there are {', '.join(sorted(by_key))}", on_key=True)
+            reader.problems.add(
+                where, "unknown kind of destination", f"there are {', '.join(sorted(by_key))}", on_key=True
+            )
             continue
         for at, entry in enumerate(reader.sequence(value, where)):
             data = reader.mapping(entry, (*where, at))
@@ -103,14 +100,19 @@ def _destination(
     if common is None or settings is None:
         return None
     problems = reader.problems
-    if common.template:
-        problems.warn((*path, "template"), "accepted, not acted on yet", "the built-in message is sent")
-    if common.rate_limit:
-        problems.warn((*path, "rate_limit"), *NOT_YET)
+    if common.template and not common.template.is_dir():
+        what = f"there is no directory {common.template}"
+        problems.add((*path, "template"), what, "create it, or remove the line")
     for key, secret in secrets_of(settings):
-        warn_of_missing(secret, (*path, f"{key}_file"), problems)
+        warn_of_missing(secret, (*path, *key), problems)
     http = resolve_http(common.http_config, (*path, "http_config"), problems)
-    limit, grace = common.rate_limit, common.lookup_grace
+    if not getattr(kind, "speaks_http", True):
+        resolve_http(HttpWire(tls_config=getattr(settings, "tls_config", TLSWire())), path, problems)  # its warnings
+        if "http_config" in raw:
+            what = "no effect: mail is not sent over HTTP, and there are no proxies for SMTP"
+            problems.warn((*path, "http_config"), what, "remove it; TLS is set by tls_config, beside smarthost")
+    grace = common.lookup_grace
+    per_minute, burst = _rate(common, settings)
     identity = f"{kind.kind}:name:{common.name}" if common.name else f"{kind.kind}:{kind.target(settings)}"
     return DestinationConfig(
         kind=kind.kind,
@@ -121,6 +123,7 @@ def _destination(
         name=common.name,
         send_resolved=common.send_resolved,
         content=common.content,
+        templates_dir=common.template,
         http=http,
         manners=Manners(
             timeout_s=common.timeout,
@@ -128,10 +131,24 @@ def _destination(
             retry_min_s=common.retry.min,
             retry_max_s=common.retry.max,
             lookup_grace_s=_lookup_grace_s(kind, settings) if grace is None else grace,
-            rate_per_minute=limit.per_minute if limit else None,
-            rate_burst=limit.burst if limit else 1,
+            rate_per_minute=per_minute,
+            rate_burst=burst,
         ),
     )
+
+
+def _rate(common: EntryWire, settings: Settings) -> tuple[float | None, int]:
+    """Return requests a minute (None: no limit) and how many at once: what is written, else the kind's default.
+
+    A kind's settings have a `default_rate_limit` only where its vendor punishes who goes on past a limit (GitHub bans
+    integrations). Slack (about a message a second and channel) and PagerDuty (120 events a minute and key) answer 429
+    and say when to come again, which is honoured for the whole destination. A limit of ours would only slow the first
+    pages and messages of a storm, since both let bursts pass that nobody has published.
+    """
+    if common.rate_limit:
+        return common.rate_limit.per_minute, common.rate_limit.burst
+    default: tuple[float, int] | None = getattr(settings, "default_rate_limit", None)
+    return default or (None, 1)
 
 
 def _lookup_grace_s(kind: Kind, settings: Settings) -> float:
@@ -145,10 +162,14 @@ def position(path: Path, problems: Problems) -> str:
     return f"{problems.file.rpartition('/')[2]}:{problems.document.place(path).line}"
 
 
-def secrets_of(settings: Settings) -> list[tuple[str, Secret]]:
-    """Return the secrets that are set, by field name."""
-    found = ((name, getattr(settings, name)) for name in settings.secrets)
-    return [(name, secret) for name, secret in found if isinstance(secret, Secret)]
+def secrets_of(settings: Settings) -> list[tuple[Path, Secret]]:
+    """Return the secrets that are set, by the key of their file."""
+    found: list[tuple[Path, Any]] = []
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        own = f"{name}_file" if name in settings.secrets else name
+        found += [((name, key), each) for key, each in value.items()] if isinstance(value, dict) else [((own,), value)]
+    return [(key, secret) for key, secret in found if isinstance(secret, Secret)]
 
 
 def _check_fallbacks(found: Mapping[str, Receiver], places: Mapping[str, Path], problems: Problems) -> None:
@@ -185,6 +206,7 @@ def _check_identities(found: dict[str, Receiver], paths: Mapping[str, Sequence[P
 def _differences(one: DestinationConfig, other: DestinationConfig) -> list[str]:
     """Return the keys, roughly as written, in which two entries differ."""
     names = [key for key in ("name", "send_resolved", "content") if getattr(one, key) != getattr(other, key)]
+    names += ["template"] if one.templates_dir != other.templates_dir else []
     names += ["http_config"] if one.http != other.http else []
     for field in fields(Manners):
         if getattr(one.manners, field.name) != getattr(other.manners, field.name):

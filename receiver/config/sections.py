@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from receiver.config.http_settings import resolve_http
 from receiver.config.matching import read_matchers
 from receiver.config.model import (
     OWN_ALERTS,
+    ActionRules,
     AlertmanagerConfig,
     Auth,
     ClusterConfig,
@@ -23,6 +25,7 @@ from receiver.config.problems import Problems
 from receiver.config.reader import Reader
 from receiver.config.secret_files import warn_of_missing
 from receiver.config.wire import (
+    ActionsWire,
     AlertmanagerWire,
     ClusterWire,
     GlobalWire,
@@ -52,12 +55,12 @@ DEFAULT_CLUSTERS: Final[tuple[ClusterConfig, ...]] = (ClusterConfig("local"),)
 """The cluster that the service itself runs in, if it does."""
 
 
+_MAY_PRESS: Final = re.compile(r"[^@\s]+@[^@\s]+|@[^@\s]+|S[A-Z0-9]{6,}")
+
+
 def read_global(raw: Any, path: Path, reader: Reader) -> Global:
     """Return `global:`."""
     wire = reader.read(GlobalWire, reader.mapping(raw, path), path) or GlobalWire()
-    for key in ("digest_after", "digest_window"):
-        if isinstance(raw, Mapping) and key in raw:
-            reader.problems.warn((*path, key), *NOT_YET)
     return Global(
         resolve_delay_s=wire.resolve_delay,
         reopen_within_s=wire.reopen_within,
@@ -68,6 +71,7 @@ def read_global(raw: Any, path: Path, reader: Reader) -> Global:
         confirm_after_s=wire.confirm_after,
         digest_after=wire.digest_after,
         digest_window_s=wire.digest_window,
+        remind_after_s=wire.remind_after,
         shared_namespaces=wire.shared_namespaces,
     )
 
@@ -75,16 +79,29 @@ def read_global(raw: Any, path: Path, reader: Reader) -> Global:
 def read_web(raw: Any, path: Path, reader: Reader) -> Web:
     """Return `web:`."""
     wire = reader.read(WebWire, reader.mapping(raw, path), path) or WebWire()
-    if isinstance(raw, Mapping):
-        for key in raw:
-            if key.startswith(("slack_signing_secret", "pagerduty_signing_secret")) and key in WebWire.written_keys():
-                reader.problems.warn((*path, key), *NOT_YET)
+    for name in WebWire.secrets:
+        if (secret := getattr(wire, name)) is not None:
+            warn_of_missing(secret, (*path, f"{name}_file"), reader.problems, "nothing is believed here")
     return Web(
         external_url=(wire.external_url or "").rstrip("/"),
         max_body_bytes=wire.max_body_bytes,
         webhook_auth=_auth(wire.webhook_auth, (*path, "webhook_auth"), reader.problems),
         page_auth=_auth(wire.page_auth, (*path, "page_auth"), reader.problems),
+        slack_signing_secret=wire.slack_signing_secret,
+        pagerduty_signing_secret=wire.pagerduty_signing_secret,
     )
+
+
+def read_actions(raw: Any, path: Path, reader: Reader) -> ActionRules:
+    """Return `actions:`."""
+    wire = reader.read(ActionsWire, reader.mapping(raw, path), path) or ActionsWire()
+    for at, name in enumerate(wire.allow):
+        where = (*path, "allow", at)
+        where = where if where in reader.problems.document.nodes else where[:-1]
+        if not _MAY_PRESS.fullmatch(name):
+            cure = "write an e-mail address, the id of a Slack user group (S0123456789), or its @handle"
+            reader.problems.add(where, f"{name!r} names nobody in Slack", cure)
+    return ActionRules(allow=wire.allow, silence_limit=wire.silence_limit)
 
 
 def _auth(wire: WebAuthWire | None, path: Path, problems: Problems) -> Auth:
@@ -151,6 +168,7 @@ def read_clusters(raw: Any, path: Path, reader: Reader) -> tuple[ClusterConfig, 
             kubeconfig_file=wire.kubeconfig_file,
             must_gather=wire.must_gather,
             providers=wire.providers,
+            http=resolve_http(wire.http_config, (*where, "http_config"), problems),
         )
     return tuple(found.values())
 

@@ -39,7 +39,7 @@ from pydantic_core import CoreSchema
 
 from receiver.config.model import Secret
 
-__all__ = ["LinkUrl", "Names", "PathFromFile", "Scalar", "SecretProblem", "Settings", "Url", "plain"]
+__all__ = ["LinkUrl", "Names", "PathFromFile", "Scalar", "SecretFile", "SecretProblem", "Settings", "Url", "plain"]
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -201,6 +201,14 @@ def _from_file(value: Any, info: ValidationInfo) -> Any:
 
 PathFromFile = Annotated[Path, BeforeValidator(_from_file, json_schema_input_type=str)]
 """A path; a relative one is relative to the configuration file."""
+
+
+def _secret_from_file(value: Any, info: ValidationInfo) -> Any:
+    return value if isinstance(value, Secret) else Secret(file=_from_file(value, info))
+
+
+SecretFile = Annotated[Secret, BeforeValidator(_secret_from_file, json_schema_input_type=str)]
+"""A secret, written as the path of its file, for keys whose name says so."""
 
 
 def _listed(value: Any) -> Any:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from receiver.config.durations import Duration, Size
-from receiver.config.http_settings import BasicAuthWire, HttpWire
+from receiver.config.http_settings import BasicAuthWire, HttpWire, TransportWire
 from receiver.config.model import (
+    ActionRules,
     AlertmanagerConfig,
     Global,
     Manners,
@@ -80,7 +81,8 @@ class EntryWire(Settings):
     """How long a thing just made may stay invisible to the destination's own search."""
     content: Literal["full", "summary", "minimal"] = "full"
     """How much the message says: minimal keeps names and evidence inside."""
-    template: str = ""
+    template: PathFromFile | None = None
+    """Directory with templates that replace built-in ones here alone."""
 
 
 class ReceiverWire(Settings):
@@ -139,6 +141,8 @@ class GlobalWire(Settings):
     confirm_after: Duration = _GLOBAL.confirm_after_s
     digest_after: int = Field(default=_GLOBAL.digest_after, ge=0)
     digest_window: Duration = Field(default=_GLOBAL.digest_window_s, gt=0)
+    remind_after: Duration = _GLOBAL.remind_after_s
+    """A failure that has VMs down and that nobody acknowledged is called out again; 0 = never."""
     shared_namespaces: Names = _GLOBAL.shared_namespaces
     """Namespaces in which plans of many teams live: they say nothing about the owner."""
 
@@ -178,6 +182,15 @@ class WebWire(Settings):
     pagerduty_signing_secret: Secret | None = None
 
 
+class ActionsWire(Settings):
+    """What people may do with a story from where it is shown."""
+
+    allow: Names = ()
+    """Who may press in Slack: e-mail addresses, ids (S…) or handles (@…) of user groups."""
+    silence_limit: int = Field(default=ActionRules().silence_limit, ge=0, le=1000)
+    """A silence that would hit more than so many alerts of other stories is refused."""
+
+
 class AlertmanagerWire(Settings):
     """An Alertmanager that may be asked."""
 
@@ -198,6 +211,8 @@ class ClusterWire(Settings):
     kubeconfig_file: PathFromFile | None = None
     must_gather: PathFromFile | None = None
     providers: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$")], ...] = ()
+    http_config: TransportWire = TransportWire()
+    """The way to the API server; who asks is said by kubeconfig or service account."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -283,6 +298,7 @@ class RoutesFile(RestWire):
     storage: StorageWire = StorageWire()
     heartbeat: HeartbeatWire | None = None
     watch: WatchWire = WatchWire()
+    actions: ActionsWire = ActionsWire()
     redaction: RedactionWire = RedactionWire()
     receivers: tuple[ReceiverWire, ...]
     route: RouteWire

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 
 from receiver.enrichers import Context, Part, Text, missing
-from receiver.enrichers.keeping import pack
 from receiver.enrichers.lines import clean, decisive_lines, signature
 from receiver.enrichers.pods import Source, choose_failures
 from receiver.enrichers.search import Found, Search, listed
+from receiver.keeping import pack
 from receiver.kube import ClusterError
 from receiver.model import LogExcerpt, Missing
 

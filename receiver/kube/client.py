@@ -11,6 +11,8 @@ from typing import Any
 import httpx2
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 
+from receiver.config.model import HttpConfig
+from receiver.http import DIRECT
 from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex
 from receiver.kube.api import MAX_OBJECTS, Api, Limits
 from receiver.kube.connection import Connection, Source, kubeconfig, service_account
@@ -38,13 +40,17 @@ class LiveCluster:
         *,
         limits: Limits | None = None,
         times: WatchTimes | None = None,
+        http: HttpConfig = DIRECT,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``jitter`` gives numbers from 0 to 1 that spread the reconnects of several clusters and replicas."""
+        """``http`` is the way there: proxy, authorities; what it leaves out is as ``source`` says.
+
+        ``jitter`` gives numbers from 0 to 1 that spread the reconnects of several clusters and replicas.
+        """
         limits = limits or Limits()
         timeout = httpx2.Timeout(limits.request_timeout, connect=limits.connect_timeout)
         self._name = name
-        self._connection = Connection(name, source, timeout=timeout, trust_env=limits.trust_env)
+        self._connection = Connection(name, source, timeout=timeout, trust_env=limits.trust_env, http=http)
         self._api = Api(name, self._connection, limits)
         self._discovery = Discovery(self._api)
         self._index = PlanIndex()

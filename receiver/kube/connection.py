@@ -8,22 +8,26 @@ when the files behind a refused call have changed.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams
+from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
+from receiver.config.model import TLS, HttpConfig
+from receiver.http import DIRECT, Transport, tls_files
 from receiver.kube import ClusterError, Reason
 
+_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20)
 MESSAGE_MAX = 300  # characters of a server's own text in a message
 
 
@@ -91,8 +95,18 @@ class _Lease:
 class Connection:
     """One cluster's client, made at the first call and made anew when its files have changed."""
 
-    def __init__(self, cluster: str, source: Source, *, timeout: httpx2.Timeout, trust_env: bool) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        source: Source,
+        *,
+        timeout: httpx2.Timeout,
+        trust_env: bool,
+        http: HttpConfig = DIRECT,
+    ) -> None:
+        """``http`` says the way there; with a default one ``trust_env`` takes the proxies of the environment."""
         self._cluster = cluster
+        self._http = http
         self._source = source
         self._timeout = timeout
         self._trust_env = trust_env
@@ -131,10 +145,16 @@ class Connection:
 
     def _make(self) -> _Lease:
         digest = self._digest()
+        self._look_for_files()
         try:
-            config = self._source.load()
+            config = _with_tls(self._source.load(), self._http.tls)
             # The service account's token file is read once more by lightkube at each 401.
             params = ConnectionParams(timeout=self._timeout, trust_env=self._trust_env)
+            if self._http != DIRECT:
+                context = verify_cluster(config.cluster, config.user or User(), config.abs_file, trust_env=False)
+                params.transport = cast(
+                    Any, Transport(self._http, _LIMITS, context)
+                )  # lightkube names only the blocking kind
             return _Lease(AsyncClient(config, params), digest)
         except (ConfigError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             # The error's own text may quote the file, and so a token: only its kind is told.
@@ -146,14 +166,33 @@ class Connection:
                 "unauthorized", f"cluster {self._cluster}: {self._source.what} cannot be read ({_short(error)})"
             ) from None
 
+    def _look_for_files(self) -> None:
+        for name, file in tls_files(self._http.tls):
+            if not file.is_file():
+                text = f"cluster {self._cluster}: there is no {name} {file}; create or mount it"
+                raise ClusterError("unauthorized", text)
+
     def _digest(self) -> str:
         digest = hashlib.sha256()
-        for path in self._source.files:
+        for path in (*self._source.files, *(file for _, file in tls_files(self._http.tls))):
             try:
                 digest.update(path.read_bytes())
             except OSError:
                 digest.update(b"unreadable")
         return digest.hexdigest()
+
+
+def _with_tls(config: SingleConfig, tls: TLS) -> SingleConfig:
+    """Return what kubeconfig or service account say, with what `tls_config` says instead."""
+    cluster, user = copy.copy(config.cluster), copy.copy(config.user or User())
+    if tls.insecure_skip_verify:
+        cluster.insecure, cluster.certificate_auth, cluster.certificate_auth_data = True, None, None
+    elif tls.ca_file is not None:
+        cluster.insecure, cluster.certificate_auth, cluster.certificate_auth_data = False, str(tls.ca_file), None
+    if tls.cert_file is not None:
+        user.client_cert, user.client_cert_data = str(tls.cert_file), None
+        user.client_key, user.client_key_data = str(tls.key_file), None
+    return config._replace(cluster=cluster, user=user)
 
 
 def _short(error: Exception) -> str:
@@ -169,6 +208,8 @@ def from_http_error(cluster: str, error: httpx2.HTTPError | httpx2.InvalidURL) -
     text = " ".join(str(error).split())[:MESSAGE_MAX] or type(error).__name__
     if isinstance(error, httpx2.TimeoutException):
         return ClusterError("timeout", f"cluster {cluster} does not answer ({type(error).__name__})")
+    if isinstance(error, httpx2.ProxyError):
+        return ClusterError("unreachable", f"cluster {cluster} cannot be reached: the proxy refuses ({text})")
     if isinstance(error, httpx2.TransportError):
         return ClusterError("unreachable", f"cluster {cluster} cannot be reached ({text})")
     return ClusterError("bad answer", f"cluster {cluster} sent what cannot be read ({text})")

@@ -49,6 +49,11 @@ class MustGather:
         return self._name
 
     @property
+    def _called(self) -> str:
+        """As messages name it; one without a name of its own is not named twice."""
+        return "must-gather" if self._name == "must-gather" else f"must-gather {self._name}"
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """Files that were skipped so far, with the reason; at most PROBLEMS_MAX."""
         return tuple(self._problems)
@@ -95,7 +100,7 @@ class MustGather:
         since_seconds: int | None = None,  # of no use here: a file has no "now" to count from
     ) -> str:
         """Return the end of a log; without the container's own file, that of all the pod's containers in one."""
-        what = f"must-gather {self._name} has no {'previous ' if previous else ''}log of {namespace}/{pod}"
+        what = f"{self._called} has no {'previous ' if previous else ''}log of {namespace}/{pod}"
         if not is_name(namespace) or not is_name(pod) or (container and not is_name(container)):
             raise ClusterError("not found", what)
         gathered = await self._open()
@@ -155,7 +160,7 @@ class MustGather:
                     roots = await asyncio.to_thread(self._find)
                 except OSError as error:
                     why = error.strerror or type(error).__name__
-                    text = f"must-gather {self._name}: {self._path} cannot be read ({why}); {CURE}"
+                    text = f"{self._called}: {self._path} cannot be read ({why}); {CURE}"
                     raise ClusterError("bad answer", text) from None
                 self._gathered = Gathered(roots, self._report)
             return self._gathered
@@ -168,7 +173,7 @@ class MustGather:
         elif path.is_file():
             places = Places((), (path,))
         else:
-            raise ClusterError("not found", f"must-gather {self._name}: {path} does not exist; {CURE}")
+            raise ClusterError("not found", f"{self._called}: {path} does not exist; {CURE}")
         if not places.archives:
             if not places.roots:
                 raise self._none(str(path))
@@ -215,7 +220,7 @@ class MustGather:
         return self._named(ClusterError("bad answer", f"{what} {why}; {CURE}"))
 
     def _named(self, error: ClusterError) -> ClusterError:
-        return ClusterError(error.reason, f"must-gather {self._name}: {error.message}")
+        return ClusterError(error.reason, f"{self._called}: {error.message}")
 
     def _report(self, path: str, text: str) -> None:
         if len(self._problems) < PROBLEMS_MAX:

@@ -16,6 +16,8 @@ import httpx2
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 from lightkube.core.exceptions import ConfigError
 
+from receiver.config.model import HttpConfig
+from receiver.http import DIRECT
 from receiver.kube import ClusterError
 from receiver.kube.connection import Connection, from_http_error, from_status, kubeconfig, service_account
 from receiver.kube.rights import RIGHTS, Right
@@ -25,7 +27,12 @@ CONNECT_S = 3.0
 
 
 async def missing_rights(
-    cluster: str, kubeconfig_file: Path | None, *, timeout_s: float = 20.0, rights: Iterable[Right] = RIGHTS
+    cluster: str,
+    kubeconfig_file: Path | None,
+    *,
+    timeout_s: float = 20.0,
+    rights: Iterable[Right] = RIGHTS,
+    http: HttpConfig = DIRECT,
 ) -> tuple[Right, ...]:
     """Return the rights that the credentials lack in all namespaces, in the order of the table.
 
@@ -34,7 +41,7 @@ async def missing_rights(
     """
     source = kubeconfig(kubeconfig_file) if kubeconfig_file else service_account(Path(SERVICE_ACCOUNT))
     times = httpx2.Timeout(timeout_s, connect=CONNECT_S)
-    connection = Connection(cluster, source, timeout=times, trust_env=False)
+    connection = Connection(cluster, source, timeout=times, trust_env=False, http=http)
     try:
         async with asyncio.timeout(timeout_s):
             # One after the other: nobody hurries, and the server has better things to do.

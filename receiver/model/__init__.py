@@ -4,6 +4,7 @@ Times are aware `datetime`s in UTC. Mappings inside are never written to after c
 """
 
 from receiver.model.alerts import Alert, AlertStatus
+from receiver.model.digest import Digest, DigestCause, DigestPlace, DigestRow
 from receiver.model.evidence import (
     Cause,
     Evidence,
@@ -17,19 +18,26 @@ from receiver.model.evidence import (
     VMFailure,
 )
 from receiver.model.plans import Identity, PlanPhase, PlanState, VMCounts
-from receiver.model.states import AUDIBLE, AttemptOutcome, Change, DeliveryState, Outcome, StoryState
-from receiver.model.stories import Story, StoryAlert, TimelineEntry, Told
-from receiver.model.telling import QUIET_WITHIN_S, Entry, Keys, Reason, Receipt, Wanted
+from receiver.model.states import AUDIBLE, CALL_EVERY_S, AttemptOutcome, Change, DeliveryState, Outcome, StoryState
+from receiver.model.stories import Ack, Story, StoryAlert, TimelineEntry, Told
+from receiver.model.telling import GIVEN_BY, QUIET_WITHIN_S, Entry, Keys, Reason, Receipt, Wanted
 
 __all__ = [
     "AUDIBLE",
+    "CALL_EVERY_S",
+    "GIVEN_BY",
     "QUIET_WITHIN_S",
+    "Ack",
     "Alert",
     "AlertStatus",
     "AttemptOutcome",
     "Cause",
     "Change",
     "DeliveryState",
+    "Digest",
+    "DigestCause",
+    "DigestPlace",
+    "DigestRow",
     "Entry",
     "Evidence",
     "FailureGroup",

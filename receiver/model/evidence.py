@@ -80,7 +80,7 @@ class LogExcerpt:
     alike: int = 1
     """How many of the logs that were read say the same."""
     kept: str = ""
-    """The redacted end of the log, packed (see `receiver.enrichers.keeping`): a re-run deletes the pod."""
+    """The redacted end of the log, packed (see `receiver.keeping`): a re-run deletes the pod."""
 
 
 @dataclass(frozen=True, slots=True)

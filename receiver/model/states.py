@@ -37,10 +37,20 @@ class Change(StrEnum):
     FAILED_AGAIN = "failed-again"
     REOPENED = "reopened"
     RESOLVED = "resolved"
+    ACKNOWLEDGED = "acknowledged"
+    MOVED = "moved"
+    SILENCED = "silenced"
+    REMINDED = "reminded"
+    AWAY = "away"
+    """An entry of one destination only, never a revision: what came and went while it was away."""
 
 
 AUDIBLE = frozenset({Change.FIRED, Change.WORSE, Change.FAILED_AGAIN, Change.REOPENED, Change.RESOLVED})
 """Changes that people should notice; every other change only edits what is already shown."""
+
+
+CALL_EVERY_S = 900.0
+"""What becomes worse calls everybody at most so often; what comes meanwhile is shown, and called out together later."""
 
 
 class DeliveryState(StrEnum):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from receiver.model.alerts import Alert
+from receiver.model.digest import Digest
 from receiver.model.evidence import Evidence, Impact, Link
 from receiver.model.plans import Identity
 from receiver.model.states import AUDIBLE, Change, DeliveryState, Outcome, StoryState
@@ -49,6 +50,17 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Ack:
+    """Somebody took a story."""
+
+    by: str
+    """The person, as people know them."""
+    via: str
+    """Where they said so: Slack, PagerDuty, command line, API."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """All alerts of one subject from first failure to its end, as of `revision`."""
 
@@ -77,6 +89,10 @@ class Story:
     test: bool = False
     more_evidence_at: datetime | None = None
     """When evidence is asked for again; None: it is not."""
+    ack: Ack | None = None
+    """Who took it, until it is over or comes back."""
+    digest: Digest | None = None
+    """Of a story that stands for a storm (`kind` is digest): what it consists of."""
 
     @property
     def open(self) -> bool:

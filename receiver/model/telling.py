@@ -13,6 +13,9 @@ from receiver.model.stories import Story
 QUIET_WITHIN_S = 120.0
 """A pager gets its one quiet update only so soon after people were told."""
 
+GIVEN_BY = "given by "
+"""How the reason of a destination begins that a person chose."""
+
 Receipt = Mapping[str, Any]
 """What a destination gave back and what we sent it: ids, links, hashes. JSON-able, free of secrets."""
 
@@ -23,6 +26,11 @@ class Reason:
 
     route: str
     text: str
+
+    @property
+    def given(self) -> bool:
+        """A person gave the story to this destination: it is told whichever alert fires."""
+        return not self.route and self.text.startswith(GIVEN_BY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,8 @@ class Entry:
     revision: int
     folded: tuple[str, ...] = ()
     """Texts of older entries that were not yet sent when this one came, oldest first."""
+    plain: bool = False
+    """Its rendered form was refused: use the built-in plain one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class Wanted:
     """A quiet edit may be sent (PagerDuty: at most one, within 2 minutes of its trigger)."""
     fallback_for: str = ""
     """`payments/slack: channel_not_found` where this destination stands in for another."""
+    moved: str = ""
+    """`network by Ana Costa (Slack)` where a person gave the story to somebody else: nothing fires here any more."""
     late_s: float = 0.0
     """How long the root has waited for an outage to end, in seconds; 0 when it is in time."""
     plain: bool = False
@@ -81,3 +93,5 @@ class Wanted:
     confirm: bool = False
     """Send the current state once more even if it is equal: a lost request may still have landed after it."""
     external_url: str = ""
+    tries: int = 0
+    """How often the step that comes next has failed in a row: what is not worth waiting for is left out at last."""

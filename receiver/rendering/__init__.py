@@ -7,6 +7,7 @@ carry markup: they are escaped where a template prints them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from receiver.model import Entry, Link, Wanted
@@ -85,6 +86,10 @@ class Message:
 
 class Renderer(Protocol):
     """Words for a story. Never raises: a broken template falls back to the plain built-in message and is counted."""
+
+    def in_folder(self, folder: Path | None) -> Renderer:
+        """Return the words of a destination whose own templates are in this folder; None: these words."""
+        ...
 
     def root(self, wanted: Wanted, kind: str, content: str = "full") -> Message:
         """Return what the root shows now. `kind` is a destination kind, `content` full, summary or minimal."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +12,7 @@ from receiver.rendering import words
 from receiver.rendering.context import Context, Pair, Teller
 from receiver.rendering.known import evidence_parts, failure_parts
 from receiver.rendering.markup import clean
+from receiver.rendering.storm import storm_parts
 from receiver.rendering.things import things_parts
 from receiver.rendering.view import (
     MAX_NAME,
@@ -28,12 +28,13 @@ from receiver.rendering.view import (
 from receiver.rendering.view import stale as is_stale
 
 _MAX_LABELS = 8
-# What minimal content leaves out: names of VMs, causes, and every text that somebody else wrote.
-_SHY = (
-    *("headline", "description", "labels", "facts", "details", "impact_text", "down", "down_names", "step", "vms"),
-    *("reasons", "cause", "cause_id", "cause_short", "certainty", "owner", "do_now", "commands", "logs", "unknown"),
-    *("findings", "objects", "events"),
-    *("hidden", "note", "why", "told", "not_told", "because", "text", "earlier"),
+# All that minimal content says; what is not named here stays inside, new variables too.
+_OPEN = (
+    *("kind", "content", "ticket", "message", "severity", "is_plan", "reading", "stale", "impact", "impact_words"),
+    *("failed", "total", "done", "running", "waiting", "canceled", "failed_of", "others", "unread", "run_number"),
+    *("rerun", "started", "closed", "took", "opened_at", "changed_at", "closed_at", "alert_gone", "continued_in"),
+    *("previous", "late", "moved", "url", "at", "storm", "since", "plans", "plans_words", "plans_open", "plans_fixed"),
+    *("plans_unread", "down_count", "bars", "not_recognised"),
 )
 _PLAIN_LABELS = frozenset(
     {"alertname", "severity", "namespace", "cluster", "prometheus", "app", "job", "endpoint", "service"}
@@ -66,9 +67,10 @@ def build(wanted: Wanted, kind: str, content: str, entry: Entry | None = None) -
         | _ending(view)
         | _delivery(view)
         | _entry(view, entry)
+        | storm_parts(view)
     )
     context = Context(**parts)
-    return _minimal(context) if content == "minimal" else context
+    return _minimal(context, view) if content == "minimal" else context
 
 
 def _subject(view: View) -> dict[str, Any]:
@@ -124,7 +126,11 @@ def _other_alert(view: View, alert_name: str) -> dict[str, Any]:
 def _ending(view: View) -> dict[str, Any]:
     story, evidence = view.wanted.story, view.evidence
     reruns = [one for one in story.timeline if one.change is Change.RERUN]
-    made: dict[str, Any] = {"rerun": bool(reruns) or view.stale or bool(evidence and evidence.run_number > 1)}
+    made: dict[str, Any] = {
+        "rerun": bool(reruns) or view.stale or bool(evidence and evidence.run_number > 1),
+        "opened_at": words.moment(story.opened),
+        "changed_at": "" if view.ticket else words.moment(story.updated),
+    }
     if story.state is StoryState.RERUNNING and reruns and not (evidence and not view.stale and evidence.started):
         made["started"] = words.when(reruns[-1].at, view.day)
     if not story.open:
@@ -139,6 +145,7 @@ def _ending(view: View) -> dict[str, Any]:
         took = (end - first).total_seconds()
         made |= {
             "closed": words.when(end, view.day),
+            "closed_at": words.moment(end),
             "took": words.duration(took) if took > 0 else "",
             "why": words.sentence(view.text(story.note or (texts[-1] if texts else ""), 300)),
         }
@@ -156,6 +163,9 @@ def _delivery(view: View) -> dict[str, Any]:
         "url": page(wanted, story.id) if wanted.external_url else "",
         "fallback_for": view.text(wanted.fallback_for.replace(": ", " could not be told: ", 1), 200),
     }
+    made |= {"moved": bool(wanted.moved), "moved_to": view.text(wanted.moved, 200)}
+    if story.ack is not None and story.open and not wanted.moved:
+        made["taken"] = view.text(f"{story.ack.by}, {words.when(story.ack.at, view.day)} ({story.ack.via})", 160)
     if view.ticket:
         return made
     refused = {DeliveryState.PARKED, DeliveryState.DEAD, DeliveryState.RETRYING}
@@ -165,6 +175,7 @@ def _delivery(view: View) -> dict[str, Any]:
         for one in story.told
         if one.state not in silent
     )
+    because = () if wanted.moved else wanted.reasons[:3]
     return made | {
         "alert_gone": alert_gone(wanted),
         "note": view.text(story.note, 200) if story.open else "",
@@ -172,8 +183,7 @@ def _delivery(view: View) -> dict[str, Any]:
         "told": tuple(dict.fromkeys(tellers))[:12],
         "not_told": tuple(_not_told(one) for one in story.told if one.state in refused)[:6],
         "because": "; ".join(
-            view.text(reason.text, 200) + (f" ({clean(reason.route)})" if reason.route else "")
-            for reason in wanted.reasons[:3]
+            view.text(reason.text, 200) + (f" ({clean(reason.route)})" if reason.route else "") for reason in because
         ),
     }
 
@@ -193,8 +203,9 @@ def _entry(view: View, entry: Entry | None) -> dict[str, Any]:
     }
 
 
-def _minimal(context: Context) -> Context:
-    """State, counts, link: no name of a VM, no cause, no text that somebody else wrote."""
-    empty = Context()
-    blank: dict[str, Any] = {name: getattr(empty, name) for name in _SHY}
-    return replace(context, **blank, more_vms=0)
+def _minimal(context: Context, view: View) -> Context:
+    """State, counts, link. A plan is called by its story's id, an alert by its name: rules have names, not people."""
+    name = context.name if context.message == "digest" else view.wanted.story.id
+    if not view.is_plan and view.label("alertname"):
+        name = view.text(view.label("alertname"), MAX_NAME)
+    return Context(**{one: getattr(context, one) for one in _OPEN}, name=name)

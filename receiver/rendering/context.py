@@ -92,11 +92,63 @@ class Teller:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """An item of `bars`."""
+
+    name: str = _v("", "done, failed, running, waiting or canceled")
+    number: int = _v(0, "VMs in this state")
+    bar: str = _v("", "as long as the number is large")
+
+
+@dataclass(frozen=True, slots=True)
+class StormCause:
+    """An item of `causes`."""
+
+    id: str = _v("", "id of the cause")
+    cause: str = _v("", "the cause in one sentence; print it with `| codes`")
+    owner: str = _v("", "who owns it")
+    steps: tuple[str, ...] = _v((), "what to do; print with `| codes`")
+    link: str = _v("", "page that says more")
+    vms: int = _v(0, "VMs that failed because of it")
+    plans: int = _v(0, "stories with it")
+    down: int = _v(0, "VMs that are down because of it")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An item of `places`."""
+
+    name: str = _v("", "namespace")
+    plans: int = _v(0, "open stories")
+    failed: int = _v(0, "VMs that failed")
+    down: int = _v(0, "VMs that are down")
+
+
+@dataclass(frozen=True, slots=True)
+class StormRow:
+    """An item of `members` and `strange`."""
+
+    name: str = _v("", "plan, or alert")
+    namespace: str = _v("", "where it matters")
+    state: str = _v("", "failed, re-running, fixed, canceled, deleted, alert gone or merged")
+    failed_of: str = _v("", 'such as "3 of 20"')
+    down: int = _v(0, "VMs that are down")
+    step: str = _v("", "step that failed")
+    vm: str = _v("", "a VM that failed")
+    cause: str = _v("", "id of the known cause, or empty")
+    line: str = _v("", "without a cause: what its log or plan says")
+    url: str = _v("", "page of its story, or empty")
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """All variables. An empty string, 0 and an empty list mean "not known" or "none"; nothing is ever undefined."""
 
     kind: str = _v("", "kind of the destination: slack, pagerduty, jira, …")
-    content: str = _v("full", "full; summary (no log lines, no addresses); minimal (state, counts, link)")
+    content: str = _v(
+        "full",
+        "full; summary (no log lines, no addresses); minimal (state, counts, link: a plan is called by its story's id)",
+    )
     ticket: bool = _v(False, "the destination is a ticket: no times that age, no note of a quiet change, nobody told")
     message: str = _v("", "folder of the message that is shown, such as firing or fixed")
     severity: str = _v("", "severity label of the story")
@@ -158,6 +210,9 @@ class Context:
     started: str = _v("", "when the run started")
     closed: str = _v("", "when the story ended")
     took: str = _v("", "from first failure to end, such as 7 h 22 min")
+    opened_at: str = _v("", "when the story opened, for `date`, `tz` and `since`: RFC 3339")
+    changed_at: str = _v("", "the same of its last change (never for tickets)")
+    closed_at: str = _v("", "the same of its end")
     alert_gone: bool = _v(False, "no alert fires any more, but nothing is fixed (never for tickets)")
     note: str = _v("", "what is odd about the present state (never for tickets)")
     why: str = _v("", "why the story ended as it did, in a sentence")
@@ -165,10 +220,30 @@ class Context:
     previous: str = _v("", "URL or id of the older story of the same subject")
     late: str = _v("", "how late this message is because the destination or we were away (never for tickets)")
     fallback_for: str = _v("", "destination this one stands in for, and why")
+    taken: str = _v("", 'who has taken the story, such as "Ana Costa, 02:04 UTC (PagerDuty)"; empty once it is over')
+    moved: bool = _v(False, "somebody gave the story to another receiver: this message is not changed any more")
+    moved_to: str = _v("", 'to whom, and by whom, such as "network by Ana Costa (Slack)"')
     told: tuple[Teller, ...] = _v((), "who is told, this destination included (never for tickets)")
     not_told: tuple[str, ...] = _v((), "destinations that refuse (never for tickets)")
     because: str = _v("", "why this destination is told, with route and place (never for tickets)")
     url: str = _v("", "page of the story; empty without web.external_url")
+    storm: bool = _v(False, "digests: new failures join")
+    since: str = _v("", "digests: when it began")
+    plans: int = _v(0, "digests: stories in it")
+    plans_words: str = _v("", 'digests: the same in words, such as "31 plans", or "31 failures" if not all are plans')
+    plans_open: int = _v(0, "digests: stories that go on")
+    plans_fixed: int = _v(0, "digests: stories that ended fixed")
+    plans_unread: int = _v(0, "digests: open stories whose evidence is not there yet")
+    down_count: int = _v(0, "digests: VMs that are down")
+    bars: tuple[Bar, ...] = _v((), "digests: VMs by state, those states that have any")
+    causes: tuple[StormCause, ...] = _v((), "digests: known causes, the one with most VMs down first")
+    topic: str = _v("", 'digests of tickets: the cause that it is about, or "not recognised"')
+    not_recognised: int = _v(0, "digests: VMs that failed for a reason that is not recognised")
+    strange: tuple[StormRow, ...] = _v((), "digests: the first of these")
+    places: tuple[Place, ...] = _v((), "digests: namespaces, the one with most VMs down first")
+    more_places: int = _v(0, "digests: namespaces that are not in `places`")
+    members: tuple[StormRow, ...] = _v((), "digests: the first stories, VMs down first (tickets: 40)")
+    more_members: int = _v(0, "digests: stories that are not in `members`")
     text: str = _v("", "entries: what happened, in a sentence")
     at: str = _v("", "entries: when")
     earlier: tuple[str, ...] = _v((), "entries: what happened before and was not sent on its own, oldest first")
@@ -183,6 +258,11 @@ PARTS: Mapping[str, type[Any]] = {
     "labels": Pair,
     "objects": Thing,
     "told": Teller,
+    "bars": Bar,
+    "causes": StormCause,
+    "strange": StormRow,
+    "places": Place,
+    "members": StormRow,
 }
 """Variables whose items have attributes."""
 

@@ -126,14 +126,16 @@ def evidence_parts(view: View) -> dict[str, Any]:
         }
     if view.is_plan and story.open and story.state is StoryState.FIRING:
         name = (view.identity.name if view.identity else "") or view.label("plan_name")
-        made["do_now"] = do_now.steps(
-            view.identity,
-            evidence,
-            down_vms(evidence),
-            name,
-            has_logs=bool(logs),
-            differ=len(machines.groups(view, evidence)) > 1 if evidence else False,
-            shown=made.get("commands", ()),
+        made["do_now"] = view.steps(
+            do_now.steps(
+                view.identity,
+                evidence,
+                down_vms(evidence),
+                name,
+                has_logs=bool(logs),
+                differ=len(machines.groups(view, evidence)) > 1 if evidence else False,
+                shown=made.get("commands", ()),
+            )
         )
     shown = list(dict.fromkeys(view.text(one, 220) for one in missing))
     more = [f"{len(shown) - _MAX_UNKNOWN} more, see the story"] if len(shown) > _MAX_UNKNOWN else []

@@ -129,6 +129,8 @@ class _Parser:
         elif not stripped:
             self._end_text()
             self._end_rows()
+        elif stripped == "~":  # small print of which nothing came
+            self.close()
         elif stripped.startswith("~ "):
             self.close()
             self.blocks.append(Small(inline(stripped[2:].strip())))

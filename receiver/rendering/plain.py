@@ -24,6 +24,8 @@ _STATES = {
     "deleted": "plan deleted",
     "cleared": "alert cleared",
     "merged": "continued in another story",
+    "digest": "told in one message",
+    "digest-over": "all clear",
 }
 
 
@@ -39,6 +41,8 @@ def _plain(context: Context, wanted: Wanted) -> Message:
     emoji, color = mark(wanted)
     what = f"Migration plan {context.name}" if context.is_plan else context.headline or context.name
     state = _STATES.get(context.message, context.message)
+    if context.moved:
+        state = f"moved to {context.moved_to}" if context.moved_to else "moved to somebody else"
     title = truncate(": ".join((what, state)) + (f" · {context.where}" if context.where else ""), 140)
     lines = [context.text] if context.text else []
     open_plan = context.is_plan and context.message in {"firing", "alert-gone"}
@@ -46,13 +50,20 @@ def _plain(context: Context, wanted: Wanted) -> Message:
         words = [part for part in (context.failed_of, context.others, context.impact_words) if part]
         lines.append(f"{', '.join(words)}." if words else "")
         lines.append(context.impact_text)
-        lines.append(f"Cause: {context.cause or 'not recognised'}." if not context.reading else "")
+        known = not context.reading and context.content != "minimal"
+        lines.append(f"Cause: {context.cause or 'not recognised'}." if known else "")
         lines += [f"{at}. {step.text} {step.command}".strip() for at, step in enumerate(context.do_now, 1)]
+    elif context.message == "digest":
+        numbers = (context.impact_words, context.failed_of, f"{context.plans_open} of {context.plans_words} go on")
+        lines.append(f"{', '.join(filter(None, numbers))}.")
+        lines += [f"{one.vms} VMs in {one.plans} plans: {one.cause}. {one.owner}".strip() for one in context.causes]
     elif context.message == "alert":
         lines.append(context.description)
     else:
         lines.append(context.why)
     small = [*context.unknown]
+    if context.taken:
+        small.insert(0, f"Taken by {context.taken}")
     if context.fallback_for:
         small.insert(0, f"Told here because {context.fallback_for}")
     if context.because:

@@ -6,6 +6,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from receiver.limits import truncate
 from receiver.model import Entry, Link, Story, Wanted
@@ -37,7 +38,15 @@ class StoryRenderer:
     def __init__(self, templates: Templates, on_broken: Callable[[str], None]) -> None:
         self._templates = templates
         self._on_broken = on_broken
+        self._in_folders: dict[Path, StoryRenderer] = {}
         self._recent: OrderedDict[tuple[object, ...], tuple[Story, Message]] = OrderedDict()
+
+    def in_folder(self, folder: Path | None) -> StoryRenderer:
+        if folder is None:
+            return self
+        if folder not in self._in_folders:
+            self._in_folders[folder] = StoryRenderer(self._templates.below(folder), self._on_broken)
+        return self._in_folders[folder]
 
     def root(self, wanted: Wanted, kind: str, content: str = "full") -> Message:
         if wanted.plain:
@@ -45,7 +54,7 @@ class StoryRenderer:
         # A delivery asks once for what to send and once more whether anything is left: the same story, the same words.
         key = (
             id(wanted.story), kind, content, wanted.firing, wanted.reasons, wanted.fallback_for, wanted.late_s,
-            wanted.external_url,
+            wanted.external_url, wanted.moved,
         )  # fmt: skip
         if key in self._recent:
             return self._recent[key][1]
@@ -70,11 +79,12 @@ class StoryRenderer:
         return _marked(message, wanted.story)
 
     def entry(self, entry: Entry, wanted: Wanted, kind: str, content: str = "full") -> Message:
-        if wanted.plain:
+        if wanted.plain or entry.plain:
             return _marked(plain(wanted, kind, content, entry), wanted.story)
         try:
             context = build(wanted, kind, content, entry)
-            name = entry.change.value if entry.change.value in ENTRIES else "default"
+            name = "digest" if wanted.story.digest else entry.change.value
+            name = name if name in ENTRIES else "default"
             blocks = parse(self._templates.render(f"entry/{name}", context))
             head = blocks[0] if blocks else None
             title = spans_text(head.text) if isinstance(head, Paragraph) else context.text or entry.change.value

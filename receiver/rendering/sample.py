@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from receiver.rendering.context import VM, Command, Context, Do, Group, Log, Pair, Teller, Thing
+from receiver.rendering.context import (
+    VM,
+    Bar,
+    Command,
+    Context,
+    Do,
+    Group,
+    Log,
+    Pair,
+    Place,
+    StormCause,
+    StormRow,
+    Teller,
+    Thing,
+)
 
 
 def samples() -> tuple[Context, ...]:
@@ -80,6 +94,9 @@ def samples() -> tuple[Context, ...]:
         started="22:00 UTC",
         closed="05:41 UTC",
         took="7 h 22 min",
+        opened_at="2026-11-21T22:19:05+00:00",
+        changed_at="2026-11-22T05:41:05+00:00",
+        closed_at="2026-11-22T05:41:05+00:00",
         alert_gone=True,
         note="alert gone, plan still failed",
         why="The plan succeeded.",
@@ -87,10 +104,46 @@ def samples() -> tuple[Context, ...]:
         previous="https://mtv.example.com/stories/0",
         late="43 min",
         fallback_for="payments/slack could not be told: channel_not_found",
+        taken="Ana Costa, 02:04 UTC (PagerDuty)",
+        moved=True,
+        moved_to="network by Ana Costa (Slack)",
         told=(Teller("payments/slack", "https://chat.example.com/1"),),
         not_told=("payments/jira",),
         because="target namespace payments-prod matches payments-* (routes.yaml:41)",
         url="https://mtv.example.com/stories/2",
+        storm=True,
+        since="02:14 UTC",
+        plans=31,
+        plans_words="31 plans",
+        plans_open=30,
+        plans_fixed=1,
+        plans_unread=2,
+        down_count=47,
+        bars=(Bar("done", 118, "████████████"), Bar("failed", 60, "██████")),
+        causes=(
+            StormCause(
+                *(
+                    "storage-full",
+                    "The storage class is full",
+                    "storage",
+                    ("Extend the backend.", "Tell the control room."),
+                ),
+                *("https://docs.example.com/storage", 33, 18, 21),
+            ),
+            StormCause("guest-bitlocker", "The system disk is encrypted", "", (), "", 1, 1, 0),
+        ),
+        topic="storage-full",
+        not_recognised=1,
+        strange=(StormRow("trs-w17-11", "treasury", "failed", "1 of 3", 1, "DiskTransfer", "db02", "", "no route"),),
+        places=(Place("payments-prod", 12, 33, 21), Place("cards-prod", 9, 20, 15)),
+        more_places=3,
+        members=(
+            StormRow(
+                *("pay-w17-03", "payments-prod", "failed", "3 of 20", 2, "ImageConversion", "app04"),
+                *("guest-bitlocker", "", "https://mtv.example.com/stories/3"),
+            ),
+        ),
+        more_members=30,
         text="The plan failed again.",
         at="22:19 UTC",
         earlier=("The alert is gone.",),

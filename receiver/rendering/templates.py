@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import jinja2
 import re2
 from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from receiver.rendering import words
+from receiver.rendering import helpers
+from receiver.rendering.bounds import Budget, Sandbox, weighed
 from receiver.rendering.context import NAMES, Context, variables
-from receiver.rendering.markup import code_spans, escape
+from receiver.rendering.markup import escape
 from receiver.rendering.sample import samples as trial_contexts
 
 MAX_OUTPUT = 65_536
@@ -25,9 +24,14 @@ MAX_OUTPUT = 65_536
 MESSAGES = (
     *("firing", "alert-gone", "alert", "re-running", "ended-here"),
     *("fixed", "canceled", "deleted", "cleared", "merged"),
+    *("digest", "digest-over"),
 )
 PARTS = ("title", "push", "summary", "body")
-ENTRIES = ("default", "fired", "evidence", "rerun", "failed-again", "worse", "reopened", "resolved")
+_QUOTED = re.compile(r"""["']([^"']+)["']""")
+ENTRIES = (
+    *("default", "fired", "evidence", "rerun", "failed-again", "worse", "reminded"),
+    *("reopened", "resolved", "digest"),
+)
 
 
 class TemplateError(Exception):
@@ -36,15 +40,29 @@ class TemplateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TemplateProblem:
-    """What is wrong with a template: `file:line: what; cure`."""
+    """What is wrong with a template: `file:line:column: what; cure`."""
 
     file: str
     line: int
     what: str
     cure: str = ""
 
+    @property
+    def column(self) -> int:
+        """Where in the line, from 1. Jinja knows lines only: it is where the line has the word that is complained of,
+        else where its first tag begins.
+        """
+        try:
+            line = Path(self.file).read_text(encoding="utf-8", errors="replace").split("\n")[self.line - 1]
+        except (OSError, IndexError):
+            return 1
+        for word in reversed(_QUOTED.findall(self.what)):
+            if found := re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line):
+                return found.start() + 1
+        return max(line.find(tag) for tag in ("{{", "{%")) + 1 or 1
+
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}" + (f"; {self.cure}" if self.cure else "")
+        return f"{self.file}:{self.line}:{self.column}: {self.what}" + (f"; {self.cure}" if self.cure else "")
 
 
 def shipped_templates() -> Path:
@@ -55,21 +73,27 @@ def shipped_templates() -> Path:
 
 
 class Templates:
-    """The shipped templates, each overridden by a file of the same name in the user's folder, if there is one.
+    """The shipped templates, each overridden by a file of the same name in a folder of the user's, the first first.
 
     Everything is compiled here, so a broken file shows as a problem now. It does not raise: what is broken stays
     broken until it is used, and then the plain message is sent instead.
     """
 
-    def __init__(self, directory: Path | None = None, samples: Iterable[Context] | None = None) -> None:
-        folders = [*([directory] if directory else []), shipped_templates()]
-        self._env = _environment(folders)
+    def __init__(self, *directories: Path | None, samples: Iterable[Context] | None = None) -> None:
+        own = [one for one in directories if one is not None]
+        folders = [*own, shipped_templates()]
+        self._own = tuple(own)
+        self._env = environment(folders)
         self._folders = tuple(folders)
         self._variants = frozenset(self._env.list_templates(extensions=["j2"]))
         self.problems: tuple[TemplateProblem, ...] = tuple(
-            self._check(directory, tuple(trial_contexts() if samples is None else samples))
+            self._check(own, tuple(trial_contexts() if samples is None else samples))
         )
         """Everything that is wrong, for `check`."""
+
+    def below(self, directory: Path) -> Templates:
+        """Return templates for which the files of `directory` count first, then these."""
+        return Templates(directory, *self._own)
 
     def render(self, name: str, context: Context) -> str:
         """Run `firing/title` for a context: the destination kind's own `firing/title.slack.j2` where there is one.
@@ -84,11 +108,12 @@ class Templates:
             template = self._env.get_template(file)
             written: list[str] = []
             size = 0
-            for piece in template.generate(variables(context)):
-                size += len(piece)
-                if size > MAX_OUTPUT:
-                    raise TemplateError(f"{file}: writes more than {MAX_OUTPUT:,} characters")
-                written.append(piece)
+            with Budget():
+                for piece in template.generate(variables(context)):
+                    size += len(piece)
+                    if size > MAX_OUTPUT:
+                        raise TemplateError(f"{file}: writes more than {MAX_OUTPUT:,} characters")
+                    written.append(piece)
         except jinja2.TemplateError as error:
             raise TemplateError(f"{file}: {type(error).__name__}: {error}") from error
         except (
@@ -103,11 +128,12 @@ class Templates:
             raise TemplateError(f"{file}: {type(error).__name__}: {error}") from error
         return "".join(written)
 
-    def _check(self, directory: Path | None, samples: tuple[Context, ...]) -> Iterable[TemplateProblem]:
-        if directory is not None and not directory.is_dir():
-            yield TemplateProblem(str(directory), 1, "is no folder", "create it or drop the key")
-        elif directory is not None:
-            yield from _unknown_files(directory)
+    def _check(self, own: list[Path], samples: tuple[Context, ...]) -> Iterable[TemplateProblem]:
+        for directory in own:
+            if directory.is_dir():
+                yield from _unknown_files(directory)
+            else:
+                yield TemplateProblem(str(directory), 1, "is no folder", "create it or drop the key")
         for name in (
             *(f"{message}/{part}" for message in MESSAGES for part in PARTS),
             *(f"entry/{one}" for one in ENTRIES),
@@ -125,7 +151,7 @@ class Templates:
             except (UnicodeDecodeError, OSError) as error:
                 yield TemplateProblem(path, 1, f"cannot be read: {error}")
                 continue
-            problems = list(_unknown_names(tree, path))
+            problems = list(_unknown_names(tree, path, frozenset(self._env.globals)))
             yield from problems
             if not problems and not file.startswith("_"):
                 yield from self._tried(file, path, samples)
@@ -147,54 +173,26 @@ class Templates:
                 return
 
 
-def _environment(folders: list[Path]) -> _Sandbox:
-    env = _Sandbox(
+def environment(folders: list[Path]) -> Sandbox:
+    """Return what templates run in: the files of these folders, our filters and functions, and nothing unbounded."""
+    env = Sandbox(
         loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(folder) for folder in folders]),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # values are escaped for our own markup, by finalize
-        finalize=escape,
+        finalize=_printed,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
         cache_size=-1,
     )
-    env.filters.update(_FILTERS)
-    # Randomness would make equal stories into different payloads, and lipsum is of no use.
-    for unused in ("lipsum", "cycler", "joiner"):
-        env.globals.pop(unused, None)
-    env.filters.pop("random", None)
+    env.globals.update(helpers.functions())
+    env.filters.update(helpers.filters())
+    env.bound()
     return env
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Also refuses what makes a huge text in one step."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        if not numbers or (operator == "**" and (abs(left) > 1_000 or abs(right) > 10)):
-            raise jinja2.exceptions.SecurityError(f"{operator} is for small numbers only")
-        return super().call_binop(context, operator, left, right)
-
-
-def _re_replace(text: object, pattern: str, replacement: str) -> str:
-    """Replace every match; `$1` and `${1}` are groups, as in Alertmanager."""
-    groups = re2.sub(r"\$\{?(\d+)\}?", r"\\\1", replacement.replace("\\", "\\\\"))
-    return str(re2.sub(pattern, groups, str(text)))
-
-
-_FILTERS: Mapping[str, Any] = MappingProxyType(
-    {
-        "codes": code_spans,
-        "toUpper": lambda text: str(text).upper(),
-        "toLower": lambda text: str(text).lower(),
-        "match": lambda text, pattern: re2.search(pattern, str(text)) is not None,
-        "reReplaceAll": _re_replace,
-        "humanizeDuration": lambda seconds: words.duration(float(seconds)),
-    }
-)
-"""Beside Jinja's own (`title`, `join`, `default`, …), named as in Alertmanager."""
+def _printed(value: object) -> str:
+    return escape(weighed(value))
 
 
 def _unknown_files(directory: Path) -> Iterable[TemplateProblem]:
@@ -210,9 +208,9 @@ def _unknown_files(directory: Path) -> Iterable[TemplateProblem]:
             yield TemplateProblem(str(path), 1, f'no part is called "{stem}"', _meant(stem, known))
 
 
-def _unknown_names(tree: nodes.Template, path: str) -> Iterable[TemplateProblem]:
+def _unknown_names(tree: nodes.Template, path: str, helpers: frozenset[str]) -> Iterable[TemplateProblem]:
     own = {name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}}
-    own |= {macro.name for macro in tree.find_all(nodes.Macro)} | {"loop", "caller", "range", "dict", "namespace"}
+    own |= {macro.name for macro in tree.find_all(nodes.Macro)} | {"loop", "caller", "varargs", "kwargs"} | helpers
     for name in tree.find_all(nodes.Name):
         if name.ctx == "load" and name.name not in NAMES | own:
             yield TemplateProblem(path, name.lineno, f'no variable is called "{name.name}"', _meant(name.name, NAMES))

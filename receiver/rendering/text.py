@@ -39,7 +39,9 @@ def table_lines(table: Table, width: int = 100) -> list[str]:
     for row in rows:
         cells = [_wrap(cell, size) for cell, size in zip(row, widths, strict=False)]
         for at in range(max((len(cell) for cell in cells), default=0)):
-            parts = [(cell[at] if at < len(cell) else "").ljust(size) for cell, size in zip(cells, widths, strict=True)]
+            parts = [
+                (cell[at] if at < len(cell) else "").ljust(size) for cell, size in zip(cells, widths, strict=False)
+            ]
             lines.append("  ".join(parts).rstrip())
     return lines
 

@@ -33,8 +33,8 @@ def things_parts(view: View) -> dict[str, Any]:
         events = _telling(evidence) if view.is_plan else evidence.events
         made["events"] = tuple(_event(view, one) for one in events[: _TICKET_EVENTS if view.ticket else chat])
     if not view.is_plan and view.wanted.story.state is StoryState.FIRING:
-        made["do_now"] = tuple(
-            Do(truncate(clean(one.text), do_now.MAX_STEP), _command(view, one.url))
+        made["do_now"] = view.steps(
+            Do(truncate(clean(one.text), do_now.MAX_STEP), _command(one.url))
             for one in evidence.steps[: do_now.MAX_STEPS]
         )
     return made
@@ -51,11 +51,10 @@ def _telling(evidence: Evidence) -> tuple[ObjectEvent, ...]:
     )
 
 
-def _command(view: View, command: str) -> str:
-    """A command is shown whole or not at all: cut, or with an address hidden, it would not work."""
+def _command(command: str) -> str:
+    """A command is shown whole or not at all: cut, it would not work."""
     shown = clean(command)
-    hides = view.content != "full" and words.hide_addresses(shown) != shown
-    return "" if hides or len(shown) > do_now.MAX_COMMAND else shown
+    return "" if len(shown) > do_now.MAX_COMMAND else shown
 
 
 def _thing(view: View, one: ObjectState) -> Thing:

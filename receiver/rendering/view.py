@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from receiver.limits import truncate
 from receiver.model import Alert, Evidence, Identity, Impact, Outcome, PlanPhase, StoryState, VMFailure, Wanted
 from receiver.rendering import words
+from receiver.rendering.context import Do
 from receiver.rendering.markup import clean
 
 MAX_NAME = 63
@@ -35,7 +37,16 @@ class View:
     def text(self, value: str, limit: int) -> str:
         """Clean and cut what somebody else wrote; without addresses where the content level says so."""
         line = clean(value)
-        return truncate(words.hide_addresses(line) if self.content == "summary" else line, limit)
+        return truncate(line if self.content == "full" else words.hide_addresses(line), limit)
+
+    def steps(self, steps: Iterable[Do]) -> tuple[Do, ...]:
+        """Clean what to do. A command is shown whole or not at all: with an address hidden it would not work."""
+        if self.content == "full":
+            return tuple(steps)
+        return tuple(
+            Do(words.hide_addresses(one.text), one.command if words.hide_addresses(one.command) == one.command else "")
+            for one in steps
+        )
 
     def label(self, name: str) -> str:
         return self.alert.labels.get(name, "") if self.alert else ""
@@ -44,6 +55,10 @@ class View:
 def message_name(wanted: Wanted, kind: str) -> str:
     """Return the template folder that fits the story as this destination sees it."""
     story = wanted.story
+    if wanted.moved:
+        return "ended-here"
+    if story.digest is not None:
+        return "digest" if story.open else "digest-over"
     if not story.open:
         return (story.outcome or Outcome.CLEARED).value
     if story.state is StoryState.RERUNNING:
@@ -70,12 +85,16 @@ def alert_gone(wanted: Wanted) -> bool:
 def mark(wanted: Wanted) -> tuple[str, str]:
     """Return emoji and colour of the story's state for this destination."""
     story = wanted.story
+    if wanted.moved:
+        return "⚪", "#9a9a9a"
     if not story.open:
         return ("🟢", "#2eb67d") if story.outcome is Outcome.FIXED else ("⚪", "#9a9a9a")
     if story.state is StoryState.RERUNNING:
         return "🔵", "#1d6fd1"
     if not wanted.firing:
         return "⚪", "#9a9a9a"
+    if (digest := story.digest) is not None:
+        return ("🔴", "#d92d20") if digest.down or (digest.severe and digest.unread) else ("🟠", "#f08c00")
     evidence = story.evidence
     current = evidence is not None and not stale(wanted, evidence)
     impact = story.impact if current else Impact.UNKNOWN

@@ -16,7 +16,10 @@ _ADDRESS = re.compile(
 )
 # API groups look like host names and say what right is missing.
 _API_GROUP = re.compile(r"(?:^|\.)(?:k8s|konveyor|openshift|kubevirt)\.io$", re.IGNORECASE)
-_OPENING = re.compile(r"\A(?:the|an?|no|not|nobody|alert|evidence|run|severity|also|continued)\b(?=[ ,:;])")
+_OPENING = re.compile(
+    r"\A(?:the|an?|no|not|nobody|alert|evidence|run|severity|also|continued|acknowledged|closed|moved|silenced)\b"
+    r"(?=[ ,:;])"
+)
 
 
 def duration(seconds: float) -> str:
@@ -37,6 +40,11 @@ def when(moment: datetime | None, day: date | None = None) -> str:
         return ""
     at = moment.astimezone(UTC)
     return f"{_date(at, day)}{at:%H:%M} UTC"
+
+
+def moment(at: datetime) -> str:
+    """Return a time for machines: "2026-11-21T22:19:05+00:00"."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def span(first: datetime, last: datetime, day: date | None = None) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from receiver.sandbox.api import jira_routes, pagerduty_routes, slack_routes
+from receiver.sandbox.api import jira_routes, pagerduty_routes, slack_more_routes, slack_routes
 from receiver.sandbox.page import page_routes
 from receiver.sandbox.state import Sandbox
 
@@ -26,6 +26,7 @@ def build_app(state: Sandbox) -> Starlette:
     return Starlette(
         routes=[
             Mount("/slack/api", routes=slack_routes(state.slack)),
+            *slack_more_routes(state.slack_more),
             Mount("/pagerduty", routes=pagerduty_routes(state.pagerduty)),
             Mount("/jira/rest/api/2", routes=jira_routes(state.jira, "2")),
             Mount("/jira/rest/api/3", routes=jira_routes(state.jira, "3")),

@@ -15,9 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from receiver.sandbox import jira_meta
 from receiver.sandbox.jira import CATEGORY, ISSUE_TYPES, WORKFLOW, ApiVersion, Issue, Jira, JiraError, stamp
 from receiver.sandbox.pagerduty import PagerDuty
 from receiver.sandbox.slack import Slack
+from receiver.sandbox.slack_more import UPLOADS, More
 
 MAX_RESULTS = 100
 
@@ -45,9 +47,31 @@ def slack_routes(slack: Slack) -> list[BaseRoute]:
                     except ValueError:
                         return JSONResponse({"ok": False, "error": "invalid_blocks_format"})
         token = _bearer(request) or args.get("token")
-        return JSONResponse(slack.call(request.path_params["method"], args, token))
+        answer = slack.call(request.path_params["method"], args, token)
+        if "upload_url" in answer:
+            answer["upload_url"] = str(request.url.replace(path=answer["upload_url"], query=""))
+        return JSONResponse(answer)
 
     return [Route("/{method}", call, methods=["GET", "POST"])]
+
+
+def slack_more_routes(more: More) -> list[BaseRoute]:
+    """Return where Slack takes the bytes of files, and answers to people who pressed a button."""
+
+    async def upload(request: Request) -> Response:
+        return Response("OK", more.put(request.path_params["file"], await request.body()))
+
+    async def answer(request: Request) -> Response:
+        try:
+            body = json.loads(await request.body())
+        except ValueError:
+            body = None
+        return Response("ok", more.answer(request.path_params["user"], body))
+
+    return [
+        Route(f"{UPLOADS}/{{file}}", upload, methods=["POST"]),
+        Route("/slack/actions/{user}", answer, methods=["POST"]),
+    ]
 
 
 def pagerduty_routes(pagerduty: PagerDuty) -> list[BaseRoute]:
@@ -73,8 +97,10 @@ def jira_routes(jira: Jira, version: ApiVersion) -> list[BaseRoute]:
     site = _JiraFace(jira, version)
     table: list[tuple[str, str, JiraHandler]] = [
         ("GET", "/myself", site.myself),
+        ("GET", "/mypermissions", site.permissions),
         ("GET", "/project/{key}", site.project),
         ("GET", "/issue/createmeta/{key}/issuetypes", site.issue_types),
+        ("GET", "/issue/createmeta/{key}/issuetypes/{type}", site.create_fields),
         ("POST", "/issue", site.create),
         ("GET", "/issue/{key}", site.read),
         ("PUT", "/issue/{key}", site.edit),
@@ -134,6 +160,12 @@ class _JiraFace:
         who |= {"accountId": "sandbox:1"} if self.version == "3" else {"name": "mtv-receiver", "key": "mtv-receiver"}
         return JSONResponse(who)
 
+    async def permissions(self, request: Request, body: Any) -> Response:
+        del body
+        asked = request.query_params.get("permissions", "").split(",")
+        granted = {key: {"key": key, "havePermission": key not in self.jira.denied} for key in asked if key}
+        return JSONResponse({"permissions": granted})
+
     async def project(self, request: Request, body: Any) -> Response:
         del body
         key = self._project_key(request)
@@ -148,6 +180,12 @@ class _JiraFace:
         ]
         named = "issueTypes" if self.version == "3" else "values"
         return JSONResponse({named: types, "total": len(types), "maxResults": 50, "startAt": 0})
+
+    async def create_fields(self, request: Request, body: Any) -> Response:
+        del body
+        self._project_key(request)
+        screen = jira_meta.create_fields(self.jira, request.path_params["type"], cloud=self.version == "3")
+        return JSONResponse(screen)
 
     def _project_key(self, request: Request) -> str:
         key: str = request.path_params["key"]

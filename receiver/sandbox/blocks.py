@@ -21,6 +21,10 @@ MAX_CONTEXT_ELEMENTS = 10
 MAX_ACTIONS = 25
 MAX_BUTTON_CHARS = 75
 MAX_BUTTON_VALUE_CHARS = 2_000
+MAX_OPTIONS = 100
+MAX_OVERFLOW = 5
+MAX_OPTION_VALUE_CHARS = 150
+MAX_PLACEHOLDER_CHARS = 150
 MAX_URL_CHARS = 3_000
 MAX_ID_CHARS = 255
 MAX_ALT_CHARS = 2_000
@@ -129,6 +133,7 @@ def _element(element: object, place: str) -> None:
     if element.get("action_id") is not None:
         _text(element["action_id"], MAX_ID_CHARS, f"{place}/action_id")
     if kind != "button":
+        _choice(element, place, MAX_OVERFLOW if kind == "overflow" else MAX_OPTIONS)
         return
     _text_object(element.get("text"), MAX_BUTTON_CHARS, f"{place}/text", ("plain_text",))
     if element.get("value") is not None:
@@ -137,6 +142,24 @@ def _element(element: object, place: str) -> None:
         _text(element["url"], MAX_URL_CHARS, f"{place}/url")
     if element.get("style") not in {None, "primary", "danger"}:
         raise BlockProblem("must be primary or danger", f"{place}/style")
+
+
+def _choice(element: Mapping[str, Any], place: str, most: int) -> None:
+    if element["type"] == "static_select":
+        _text_object(element.get("placeholder"), MAX_PLACEHOLDER_CHARS, f"{place}/placeholder", ("plain_text",))
+    options = element.get("options")
+    if not isinstance(options, list) or not 1 <= len(options) <= most:
+        raise BlockProblem(f"1 to {most} items allowed", f"{place}/options")
+    for index, option in enumerate(options):
+        where = f"{place}/options/{index}"
+        if not isinstance(option, dict):
+            raise BlockProblem("must be an object", where)
+        _text_object(option.get("text"), MAX_BUTTON_CHARS, f"{where}/text")
+        _text(option.get("value"), MAX_OPTION_VALUE_CHARS, f"{where}/value")
+    confirm = element.get("confirm")
+    if confirm is not None:
+        for name, chars in (("title", 100), ("text", 300), ("confirm", 30), ("deny", 30)):
+            _text_object(confirm.get(name), chars, f"{place}/confirm/{name}")
 
 
 def _image(image: Mapping[str, Any], place: str) -> None:

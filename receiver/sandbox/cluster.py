@@ -164,14 +164,16 @@ def _refusal(code: int, reason: str, message: str) -> Response:
 
 def _labels_match(obj: Obj, selector: str) -> bool:
     labels = obj["metadata"].get("labels") or {}
-    return all(labels.get(key) in values for key, values in _terms(selector))
+    return all(key in labels and (not values or labels[key] in values) for key, values in _terms(selector))
 
 
 def _terms(selector: str) -> Iterator[tuple[str, frozenset[str]]]:
-    """Read `a=b,c in (d,e)`: the forms that the service uses."""
+    """Read `a=b,c in (d,e),f`: the forms that the service uses. No values: any will do."""
     for term in filter(None, re.split(r",(?![^(]*\))", selector)):
         if found := re.fullmatch(r"(\S+) in \(([^)]*)\)", term.strip()):
             yield found[1], frozenset(found[2].split(","))
+        elif "=" not in term:
+            yield term.strip(), frozenset()
         else:
             key, _, value = term.partition("=")
             yield key, frozenset({value.removeprefix("=")})

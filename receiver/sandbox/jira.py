@@ -139,13 +139,20 @@ class Jira:
     """One site.
 
     `known_projects` are the project keys that exist; None means that any well-formed key does. A new issue
-    is found by Cloud's search only after `search_lag_s` seconds; Data Center finds it at once.
+    is found by Cloud's search only after `search_lag_s` seconds; Data Center finds it at once. `denied` are the
+    permissions that `/mypermissions` says we lack.
     """
 
     now: Callable[[], float]
     known_projects: frozenset[str] | None = None
     revoked: set[str] = field(default_factory=set)
+    denied: set[str] = field(default_factory=set)
     search_lag_s: float = 0.0
+    off_screen: set[str] = field(default_factory=set)
+    """Fields that the create screen lacks."""
+    demanded: dict[str, str] = field(default_factory=dict)
+    """Further fields that it demands, by id, with their names."""
+    components: tuple[str, ...] = ()
     issues: dict[str, Issue] = field(default_factory=dict)
     changes: int = 0
     _numbers: dict[str, int] = field(default_factory=dict)
@@ -169,6 +176,11 @@ class Jira:
         kind = _named(fields.get("issuetype"))
         if kind not in ISSUE_TYPES:
             errors["issuetype"] = "Specify a valid issue type"
+        errors |= {name: f"{title} is required." for name, title in self.demanded.items() if not fields.get(name)}
+        errors |= {
+            name: f"Field '{name}' cannot be set. It is not on the appropriate screen, or unknown."
+            for name in sorted(self.off_screen & fields.keys())
+        }
         if not fields.get("summary"):
             errors["summary"] = "You must specify a summary of the issue."
         if errors:

@@ -43,7 +43,8 @@ def _slack(snapshot: Snapshot) -> Iterator[tuple[str, Shown]]:
         for message in channel["messages"]:
             place = f"Slack #{channel['name']}" + ("" if message["root"] else ", in the thread")
             key = f"slack/{channel['id']}/{message['ts']}"
-            yield key, Shown(place, _first_line(mrkdwn.emoji(message["text"])))
+            files = ", ".join(str(one.get("title") or one.get("name") or "file") for one in message.get("files") or ())
+            yield key, Shown(place, _first_line(mrkdwn.emoji(message["text"])) or f"📄 {files}")
             if message["root"]:
                 yield from _evidence(key, message.get("blocks") or [])
 

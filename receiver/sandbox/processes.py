@@ -17,7 +17,7 @@ import uvicorn
 
 CHECKOUT = Path(__file__).parents[2]
 """The folder that `examples/` is in; `run` and `demo` work in a checkout only."""
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 15.0  # the service itself gives what is being sent 8 s
 POLL_S = 0.05
 

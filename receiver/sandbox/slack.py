@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.sandbox.blocks import BlockProblem, check_blocks, check_metadata
+from receiver.sandbox.slack_args import SlackError, flag, stamp
 
 MAX_POST_CHARS = 40_000  # chat.postMessage cuts the text there and warns
 MAX_UPDATE_CHARS = 4_000  # chat.update refuses
@@ -24,15 +25,6 @@ TEAM_ID = "T0SANDBOX1"
 _CHANNEL_ID = re.compile(r"^[CGD][A-Z0-9]{8,}$")
 
 Args = Mapping[str, Any]
-
-
-class SlackError(Exception):
-    """An application error: becomes `{"ok": false, "error": code}` with status 200."""
-
-    def __init__(self, code: str, *messages: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.messages = messages
 
 
 @dataclass(slots=True)
@@ -51,6 +43,7 @@ class Message:
     edited_ts: str | None = None
     edits: int = 0
     reactions: list[str] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_root(self) -> bool:
@@ -71,6 +64,8 @@ class Message:
             body["subtype"] = "thread_broadcast"
         if self.edited_ts:
             body["edited"] = {"user": BOT_USER, "ts": self.edited_ts}
+        if self.files:
+            body["files"] = self.files
         if self.reactions:
             body["reactions"] = [{"name": name, "count": 1, "users": [BOT_USER]} for name in self.reactions]
         return body
@@ -112,6 +107,8 @@ class Slack:
     channels: dict[str, Channel] = field(default_factory=dict)
     base_url: str = "https://sandbox.slack.invalid"
     changes: int = 0
+    more: dict[str, Callable[[Args], dict[str, Any]]] = field(default_factory=dict)
+    """Methods that `slack_more` adds."""
     _last_us: int = 0
 
     def clear(self) -> None:
@@ -130,7 +127,10 @@ class Slack:
             "conversations.history": self._history,
             "conversations.replies": self._replies,
             "reactions.add": self._react,
+            **self.more,
         }
+        if self.known_channels is not None:  # where any name will do, there is no list of them
+            methods["conversations.list"] = self._list
         try:
             if method not in methods:
                 raise SlackError("unknown_method")
@@ -216,7 +216,7 @@ class Slack:
             metadata=_metadata(args) or {},
             username=args.get("username"),
             thread_ts=thread_ts,
-            reply_broadcast=thread_ts is not None and _flag(args.get("reply_broadcast")),
+            reply_broadcast=thread_ts is not None and flag(args.get("reply_broadcast")),
         )
         channel.messages[message.ts] = message
         self.changes += 1
@@ -228,6 +228,15 @@ class Slack:
         if text and len(text) > MAX_POST_CHARS:
             answer["warning"] = "message_truncated"
         return answer
+
+    def share(self, channel: Channel, thread_ts: str, files: list[dict[str, Any]], comment: str = "") -> Message:
+        """Let files stand in a thread."""
+        if thread_ts and thread_ts not in channel.messages:
+            raise SlackError("thread_not_found")
+        message = Message(self._next_ts(), channel.id, comment, [], [], {}, thread_ts=thread_ts or None, files=files)
+        channel.messages[message.ts] = message
+        self.changes += 1
+        return message
 
     def _update(self, args: Args) -> dict[str, Any]:
         channel = self.channel(args.get("channel"))
@@ -262,6 +271,11 @@ class Slack:
         del channel.messages[message.ts]
         self.changes += 1
         return {"channel": channel.id, "ts": message.ts}
+
+    def _list(self, args: Args) -> dict[str, Any]:
+        del args
+        names = {*(self.known_channels or ()), *(each.name for each in self.channels.values())}
+        return {"channels": [{"id": channel_id(name), "name": name, "is_member": True} for name in sorted(names)]}
 
     def _history(self, args: Args) -> dict[str, Any]:
         channel = self.channel(args.get("channel"))
@@ -344,8 +358,8 @@ def _metadata(args: Args) -> dict[str, Any] | None:
 
 def _page(channel: Channel, messages: list[Message], args: Args) -> dict[str, Any]:
     """Cut a list of messages by `oldest`, `latest`, `inclusive`, `limit` and `cursor`."""
-    inclusive = _flag(args.get("inclusive"))
-    oldest, latest = _stamp(args.get("oldest"), 0.0), _stamp(args.get("latest"), float("inf"))
+    inclusive = flag(args.get("inclusive"))
+    oldest, latest = stamp(args.get("oldest"), 0.0), stamp(args.get("latest"), float("inf"))
     found = [
         each
         for each in messages
@@ -358,7 +372,7 @@ def _page(channel: Channel, messages: list[Message], args: Args) -> dict[str, An
         raise SlackError("invalid_cursor") from None
     page = found[start : start + limit]
     more = start + limit < len(found)
-    with_metadata = _flag(args.get("include_all_metadata"))
+    with_metadata = flag(args.get("include_all_metadata"))
     answer: dict[str, Any] = {
         "messages": [channel.wire(each, with_metadata=with_metadata) for each in page],
         "has_more": more,
@@ -366,16 +380,3 @@ def _page(channel: Channel, messages: list[Message], args: Args) -> dict[str, An
     if more:
         answer["response_metadata"] = {"next_cursor": str(start + limit)}
     return answer
-
-
-def _stamp(value: object, default: float) -> float:
-    if value in {None, ""}:
-        return default
-    try:
-        return float(str(value))
-    except ValueError:
-        raise SlackError("invalid_ts_latest" if default else "invalid_ts_oldest") from None
-
-
-def _flag(value: object) -> bool:
-    return value is True or str(value).lower() in {"1", "true"}

@@ -10,6 +10,7 @@ from typing import Any
 from receiver.sandbox.jira import Jira
 from receiver.sandbox.pagerduty import PagerDuty
 from receiver.sandbox.slack import Slack
+from receiver.sandbox.slack_more import More
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Sandbox:
     """The three services; `zone` is the time zone that the page shows."""
 
     slack: Slack
+    slack_more: More
     pagerduty: PagerDuty
     jira: Jira
     zone: tzinfo = UTC
@@ -35,8 +37,12 @@ class Sandbox:
         `now` gives Unix seconds. `slack_channels` (without `#`) and `jira_projects` (keys) are those that exist; None
         means any.
         """
+        slack = Slack(now, None if slack_channels is None else frozenset(slack_channels))
+        more = More(slack)
+        slack.more = more.methods()
         return cls(
-            slack=Slack(now, None if slack_channels is None else frozenset(slack_channels)),
+            slack=slack,
+            slack_more=more,
             pagerduty=PagerDuty(now),
             jira=Jira(now, None if jira_projects is None else frozenset(jira_projects)),
             zone=zone,
@@ -50,6 +56,7 @@ class Sandbox:
     def clear(self) -> None:
         """Forget everything that was sent."""
         self.slack.clear()
+        self.slack_more.clear()
         self.pagerduty.clear()
         self.jira.clear()
 
