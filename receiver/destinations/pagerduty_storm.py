@@ -29,7 +29,7 @@ def details(digest: Digest, content: str) -> dict[str, Any]:
         f"{words.of(digest.failed, digest.total)} failed" if digest.total else "",
         f"{digest.down:,} down" if digest.down else "",
         rest,
-        f"evidence of {digest.unread:,} still being read" if digest.unread else "",
+        f"nothing read yet of {digest.unread:,}" if digest.unread else "",
     ]
     found: dict[str, Any] = {"1_now": "; ".join(filter(None, said))}
     if content == "minimal":
