@@ -309,7 +309,8 @@ async def test_failing_twice_and_then_succeeding_is_one_story_told_audibly_each_
             assert told.open == 0
             # Everybody is called once in a quarter of an hour; the thread tells each time.
             assert told.broadcasts == (audible[kind].broadcasts if runs == 2 else 0)
-            assert told.edits >= audible[kind].edits
+            # Twice within one minute is one text to a pager that was not told of the run in between.
+            assert told.edits >= (audible[kind].edits if runs == 2 or kind != "pagerduty" else 0)
             assert told.entries >= audible[kind].entries
         await runs_again(case, 4)
         await case.api.apply(plan("Succeeded", runs=4))
