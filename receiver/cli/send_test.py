@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -212,7 +213,7 @@ class _Work:
             for act in played.acts:
                 if any(row.state is DeliveryState.DELIVERED for row in rows):
                     self._told(f"  {act.what}")
-                    await store.write(lambda conn, act=act: self._go_on(conn, recorder, story, act))  # type: ignore[misc]
+                    await store.write(partial(self._go_on, recorder=recorder, story=story, act=act))
                     rows = await self._caught_up(store, story)
         before = await self._caught_up(store, story)
         if self._keep:

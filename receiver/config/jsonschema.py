@@ -25,7 +25,7 @@ def schema(kinds: Sequence[Kind]) -> dict[str, Any]:
         entry = create_model(f"{kind.kind}_entry", __base__=(settings, EntryWire), __doc__=settings.__doc__)
         lists[kind.config_key] = (tuple[entry, ...], ())  # type: ignore[valid-type]  # made a line above
     receiver = create_model("receiver", __base__=ReceiverWire, __doc__=ReceiverWire.__doc__, **lists)
-    receivers: Any = {"receivers": (tuple[receiver, ...], ...)}  # type: ignore[valid-type]
+    receivers: Any = {"receivers": (tuple[receiver, ...], ...)}  # type: ignore[valid-type]  # made a line above
     whole = create_model("routes_file", __base__=RoutesFile, __doc__=RoutesFile.__doc__, **receivers)
     result = whole.model_json_schema()
     definitions = result["$defs"]

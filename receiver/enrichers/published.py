@@ -5,8 +5,7 @@ from __future__ import annotations
 OPENSHIFT = "https://github.com/openshift/runbooks/blob/master/alerts/openshift-virtualization-operator/{}.md"
 UPSTREAM = "https://kubevirt.io/monitoring/runbooks/{}"
 
-_BOTH = frozenset(
-    """
+_NAMES_OF_BOTH = """
     CDIDataImportCronOutdated CDIDataVolumeUnusualRestartCount CDIDefaultStorageClassDegraded
     CDIMultipleDefaultVirtStorageClasses CDINoDefaultStorageClass CDINotReady CDIOperatorDown
     CDIStorageProfilesIncomplete CnaoDown DeprecatedMachineType GuestFilesystemAlmostOutOfSpace
@@ -24,14 +23,13 @@ _BOTH = frozenset(
     SSPFailingToReconcile SSPHighRateRejectedVms SSPTemplateValidatorDown UnsupportedHCOModification VMCannotBeEvicted
     VMNonRecoverableOSPanic VMStorageClassWarning VirtAPIDown VirtApiRESTErrorsBurst VirtControllerDown
     VirtControllerRESTErrorsBurst VirtHandlerDaemonSetRolloutFailing VirtHandlerDown VirtHandlerRESTErrorsBurst
-    """.split()  # noqa: SIM905
-)
-_OPENSHIFT_ONLY = frozenset(
-    """
+"""
+_BOTH = frozenset(_NAMES_OF_BOTH.split())
+_NAMES_OF_OPENSHIFT = """
     ClusterVMPanicDetected LowReadyVirtAPICount NoLeadingVirtController NoReadyVirtAPI VirtLauncherPodsStuckFailed
     VirtOperatorDown VirtOperatorRESTErrorsBurst VirtualMachineStuckInUnhealthyState VirtualMachineStuckOnNode
-    """.split()  # noqa: SIM905
-)
+"""
+_OPENSHIFT_ONLY = frozenset(_NAMES_OF_OPENSHIFT.split())
 _UPSTREAM_ONLY = frozenset({"VirtPlatformAutopilotRenderFailed"})
 
 

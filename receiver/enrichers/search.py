@@ -91,14 +91,21 @@ class Search:
         return [failure for failure in self.failures if not self.found.pods.get(failure.id)]
 
     async def _list(
-        self, at_target: bool, kind: str, resource: str, namespace: str, **query: str
+        self,
+        at_target: bool,
+        kind: str,
+        resource: str,
+        namespace: str,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
     ) -> tuple[dict[str, Any], ...]:
         """List; what is refused is noted and counts as empty."""
         if not namespace:
             return ()
         cluster = self.ctx.target if at_target else self.ctx.cluster
         try:
-            return await cluster.list(kind, namespace, **query)  # type: ignore[arg-type]
+            return await cluster.list(kind, namespace, label_selector=label_selector, field_selector=field_selector)
         except ClusterError as error:
             if error.reason != "not found":
                 place = f" of cluster {cluster.name}" if self.ctx.workload is cluster else ""

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -136,14 +137,14 @@ def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
 
 def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
     for one in tar:
-        yield _Member(one.name, one.isdir(), one.isreg(), one.size, lambda one=one: tar.extractfile(one))  # type: ignore[misc]
+        yield _Member(one.name, one.isdir(), one.isreg(), one.size, partial(tar.extractfile, one))
 
 
 def _zip_members(packed: zipfile.ZipFile) -> Iterator[_Member]:
     for one in packed.infolist():
         link = (one.external_attr >> 16) & 0o170000 == 0o120000
         name = one.filename.replace("\\", "/")
-        yield _Member(name, one.is_dir(), not link, one.file_size, lambda one=one: packed.open(one))  # type: ignore[misc]
+        yield _Member(name, one.is_dir(), not link, one.file_size, partial(packed.open, one))
 
 
 def _take(member: _Member, archive: Path, into: Path, report: Report, room: Room) -> None:

@@ -20,7 +20,7 @@ _PLAIN = (str, int, float, bool, type(None))
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc]
+class _Loader(_Base):  # type: ignore[misc]  # the C loader, where PyYAML was built with it
     """YAML as Kubernetes means it: a time is a text."""
 
 

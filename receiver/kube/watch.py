@@ -241,7 +241,7 @@ class PlanWatch:
         for event in events:
             try:
                 on_event(event)
-            except Exception:
+            except Exception:  # a listener's bug must not end the watch; listeners count their own
                 log.exception("kube.watch.listener_failed", cluster=self._api.cluster, kind=event.kind)
 
 

@@ -145,7 +145,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         spend(_weight(args, 0) + _weight(kwargs, 0))
         return weighed(super().call(__context, __obj, *args, **kwargs))
 
-    def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> jinja2.Template:  # noqa: A002
+    def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> jinja2.Template:  # noqa: A002 - as Jinja names it
         spend(10 * CHARACTERS_A_STEP)  # an include
         return super().get_template(name, parent, globals)
 
