@@ -7,11 +7,13 @@ LOCK := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.1
 	--no-annotate --quiet
 # Tests that run at the same time.
 WORKERS ?= 2
+# Which acceptance tests `make proxied` runs.
+ONLY ?= tests/acceptance
 # Where the formatter and the linter look.
 CODE := receiver tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo servers schemas peers test lint format types layers check lock clean
+.PHONY: help setup run demo servers schemas peers test proxied bench chaos lint format types layers check lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -48,6 +50,16 @@ peers: $(STAMP) ## fetch servers that others wrote and that tests talk to (npm)
 
 test: $(STAMP) servers schemas peers ## run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist load --maxschedchunk 8
+
+proxied: $(STAMP) servers ## run the acceptance tests (or those of ONLY) on PostgreSQL, through a CONNECT proxy with a private CA
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist load --maxschedchunk 8 --through-proxy --database postgresql $(ONLY)
+
+bench: $(STAMP) servers ## measure and compare with goals, in one table; six minutes (benchmarks/)
+	@$(BIN)/python -m benchmarks
+
+chaos: $(STAMP) servers ## kill, cut, stop and fuzz under load, and count what is lost or told twice; 40 minutes at most
+	@$(BIN)/python -m benchmarks.chaos --strict
+	@$(BIN)/python -m benchmarks.fuzz --strict
 
 lint: $(STAMP) ## say what is wrong with form and style
 	@$(BIN)/ruff format --check $(CODE)

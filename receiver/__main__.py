@@ -7,6 +7,7 @@ import os
 import typer
 
 from receiver.cli import config, db, deliveries, diagnose, stories
+from receiver.cli.audit import audit
 from receiver.cli.check import check
 from receiver.cli.explain import explain
 from receiver.cli.send_test import send_test
@@ -25,6 +26,7 @@ app.command()(serve)
 app.command()(check)
 app.command()(explain)
 app.command("send-test")(send_test)
+app.command()(audit)
 app.add_typer(diagnose.app, name="diagnose")
 app.add_typer(stories.app, name="stories")
 app.add_typer(deliveries.app, name="deliveries")

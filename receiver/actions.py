@@ -259,6 +259,17 @@ class Actions:
 
     # --- every press ---
 
+    async def unknown(self, story: str, action: str, who: Actor) -> Answer:
+        """Answer, and write down, what somebody asked of a story that is forgotten, or never was kept: a test's."""
+
+        async def write(conn: Conn) -> None:
+            number = fitting.one_line(story.upper(), 40)
+            await presses.record(conn, number, action, _name(who), who.via, done=False, text=_NO_STORY.text)
+
+        await self._store.write(write)
+        log.info("action", action=action, story=story, by=_name(who), via=who.via, done=False, answer=_NO_STORY.text)
+        return _NO_STORY
+
     async def _press(self, story: str, action: str, who: Actor, work: _Work) -> Answer:
         changed = False
 

@@ -75,20 +75,26 @@ class Alertmanagers:
         self, config: AlertmanagerConfig, url: str, narrow: Sequence[tuple[str, str]], timeout_s: float
     ) -> list[dict[str, Any]] | None:
         """Return the alerts with these labels that a peer holds; None when it cannot be asked."""
-        filters = {"filter": [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in narrow]}
+        filters = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in narrow]
         try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._clients[config.name].stream(
-                    "GET", f"{url.rstrip('/')}/api/v2/alerts", params=filters, timeout=timeout_s
-                ) as response,
-            ):
-                held = json.loads(await _answer(response))
+            held, _ = await self.get(config, url, "alerts", timeout_s, filters)
         except Exception as error:  # whatever a peer does, it only means that it cannot be asked
             why = str(error) if isinstance(error, UnusableAnswerError) else type(error).__name__
             log.warning("alertmanager.unreadable", alertmanager=config.name, error=why)
             return None
         return [one for one in held if isinstance(one, dict)] if isinstance(held, list) else None
+
+    async def get(
+        self, config: AlertmanagerConfig, url: str, what: str, timeout_s: float, filters: Sequence[str] = ()
+    ) -> tuple[Any, httpx2.Headers]:
+        """Return what a peer says to `GET /api/v2/…`, and its headers. Raises whatever a peer can do wrong."""
+        async with (
+            asyncio.timeout(timeout_s),
+            self._clients[config.name].stream(
+                "GET", f"{url.rstrip('/')}/api/v2/{what}", params={"filter": list(filters)}, timeout=timeout_s
+            ) as response,
+        ):
+            return json.loads(await _answer(response)), response.headers
 
     async def hit(self, config: AlertmanagerConfig, matchers: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """Return the active alerts that a silence with these matchers would hit: fingerprint to labels.

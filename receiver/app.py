@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,13 +12,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.clock import Clock, SystemClock
+from receiver.config.load import check
 from receiver.config.model import Config
+from receiver.config.problems import Problem
 from receiver.destinations.registry import ALL
+from receiver.guard import CountRefusals, Rule, declared, page
 from receiver.http import silence_url_logs
 from receiver.ingest import Webhook
 from receiver.metrics import Metrics
 from receiver.service import Service
-from receiver.web import actions_api, explain_api, pagerduty_hook, retry_api, runbooks, slack
+from receiver.slack_socket import lines
+from receiver.web import actions_api, audit_api, explain_api, pagerduty_hook, retry_api, runbooks, slack
 from receiver.web.api import Api
 from receiver.web.operation import Operation
 
@@ -25,17 +30,35 @@ _EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def build_app(
-    config: Config, database_url: str, *, on_fatal: Callable[[str], None], clock: Clock | None = None
+    config: Config,
+    database_url: str,
+    *,
+    on_fatal: Callable[[str], None],
+    clock: Clock | None = None,
+    veto: Callable[[Config], str] = lambda _: "",
 ) -> Starlette:
-    """Return the application; its lifespan runs the workers. `on_fatal` is told when one of them died."""
+    """Return the application; its lifespan runs the workers. `on_fatal` is told when one of them died.
+
+    `veto` says why a configuration that is good in itself cannot be put in force in this process.
+    """
     silence_url_logs()
+
+    def reread() -> tuple[Config | None, tuple[Problem, ...]]:
+        found, problems = check(config.path, ALL)
+        why = veto(found) if found is not None else ""
+        if not why:
+            return found, problems
+        return None, (*problems, Problem(str(config.path), 1, 1, "", why, "or restart with what it needs"))
+
     clock = clock or SystemClock()
-    metrics = Metrics((kind.kind for kind in ALL), (cluster.name for cluster in config.clusters))
-    service = Service(config, database_url, clock, metrics, on_fatal)
+    sockets = [line.config.label for line in lines(config.destinations)]
+    metrics = Metrics((kind.kind for kind in ALL), (cluster.name for cluster in config.clusters), sockets)
+    service = Service(config, database_url, clock, metrics, on_fatal, reread)
     webhook = Webhook(service, metrics)
     operation = Operation(service)
     api = Api(service)
 
+    @partial(declared, Rule.WEBHOOK)
     async def take(request: Request) -> Response:
         return await webhook(request)
 
@@ -51,10 +74,12 @@ def build_app(
             Route("/webhook/{alertmanager}", take, methods=_EVERY_METHOD),
             Route("/-/healthy", operation.healthy),
             Route("/-/ready", operation.ready),
+            Route("/-/reload", page(service, operation.reload), methods=["POST", "PUT"]),
             Route("/metrics", operation.metrics),
             *api.routes(),
             *actions_api.routes(service),
             *retry_api.routes(service),
+            *audit_api.routes(service),
             *slack.routes(service),
             *explain_api.routes(service),
             *pagerduty_hook.routes(service),
@@ -63,5 +88,7 @@ def build_app(
         lifespan=lifespan,
         exception_handlers={404: operation.not_found, 405: operation.not_allowed, 500: operation.bug},
     )
+    app.add_middleware(CountRefusals, counter=metrics.unauthorized)
+    app.state.reload = service.reload
     app.router.redirect_slashes = False  # Alertmanager repeats a redirected POST as an empty GET
     return app

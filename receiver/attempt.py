@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -83,6 +83,8 @@ class Worker:
         self._context = Grouped(store.read, reading.contexts)
         self._begin = Grouped(store.write, attempts.begin_all)
         self._finish = Grouped(store.write, attempts.finish_all)
+        self._searched_at: datetime | None = None
+        self._opening: dict[str, datetime | None] = {}
         self.stopping = False
         """Begin no more requests: what is claimed is given back."""
 
@@ -172,9 +174,18 @@ class Worker:
         now = self._clock.now()
         if allowed(intervals, self._config, now):
             return None
-        opens = next_allowed(now, lambda moment: allowed(intervals, self._config, moment), MUTED_CHECK)
+        opens = self._opens(row.intervals, intervals, now)
         wait = (opens - now if opens else MUTED_CHECK).total_seconds()
         return {"state": DeliveryState.MUTED.value, "due": NOW + wait}
+
+    def _opens(self, key: str, intervals: tuple[Intervals, ...], now: datetime) -> datetime | None:
+        """Return when intervals let a message through next: searched once a minute, not for each that they mute."""
+        minute = now.replace(second=0, microsecond=0)
+        if self._searched_at != minute:
+            self._searched_at, self._opening = minute, {}
+        if key not in self._opening:
+            self._opening[key] = next_allowed(now, lambda moment: allowed(intervals, self._config, moment), MUTED_CHECK)
+        return self._opening[key]
 
     # --- one try ---
 
@@ -224,6 +235,8 @@ class Worker:
 
         async def write(conn: Any) -> bool:
             await attempts.end(conn, number, found.outcome, status=error.status, error=error.reason)
+            dead = found.values.get("state") == DeliveryState.DEAD.value
+            await attempts.note_failure(conn, row, step.part, found.outcome, error.reason, dead=dead)
             if isinstance(error, DestinationRefused):
                 await parking.park(conn, destination.config.identity, error.reason, PROBE_EVERY_S, mark)
             await self._noted(conn, row, error, destination)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -40,9 +40,10 @@ def cluster(config: ClusterConfig) -> Cluster | None:
     return LiveCluster.from_service_account(config.name, http=config.http)
 
 
-def clusters(config: Config) -> dict[str, Cluster]:
-    """Return all configured clusters that there are."""
-    made = {one.name: cluster(one) for one in config.clusters}
+def clusters(config: Config, kept: Mapping[str, Cluster] | None = None) -> dict[str, Cluster]:
+    """Return all configured clusters that there are; those in `kept` are taken from there."""
+    kept = kept or {}
+    made = {one.name: kept.get(one.name) or cluster(one) for one in config.clusters}
     return {name: one for name, one in made.items() if one is not None}
 
 

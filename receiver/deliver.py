@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,8 @@ from receiver.digests import Admission
 from receiver.errors import DeliveryError
 from receiver.metrics import Metrics
 from receiver.model import Change, DeliveryState
-from receiver.store import claims, deliveries, manners, outage, parking, stories
+from receiver.store import audit, claims, deliveries, manners, outage, parking, stories
+from receiver.store.audit import Kind
 from receiver.store.deliveries import NEW_ROOT, DeliveryRow
 from receiver.store.engine import NOW, Conn, Store
 from receiver.telling import Teller
@@ -91,7 +92,7 @@ class Deliverer:
         try:
             while True:
                 self._wake.clear()
-                if self._clock.monotonic() >= next_upkeep:
+                if self._clock.monotonic() >= next_upkeep and not self._draining:
                     await self._upkeep()
                     next_upkeep = self._clock.monotonic() + IDLE_S
                 outlook = await self._store.read(claims.outlook)
@@ -109,15 +110,19 @@ class Deliverer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def begin_nothing_new(self) -> None:
+        """Only finish what is being sent."""
+        self._draining = self._worker.stopping = True
+
     async def drain(self, timeout_s: float) -> None:
         """Begin nothing new, and wait until nothing is being sent, at most `timeout_s` seconds."""
-        self._draining = self._worker.stopping = True
+        self.begin_nothing_new()
         if self._in_hand:
             await asyncio.wait(self._in_hand.values(), timeout=timeout_s)
 
     async def _free(self, conn: Any) -> None:
-        """A start frees what an older process had claimed, and what was parked under an older configuration."""
-        await claims.free_claims(conn)
+        """A start frees what was ours before the disk failed, and what was parked under an older configuration."""
+        await claims.free_claims(conn, self._owner)
         for one in await parking.parked(conn):
             await parking.unpark(conn, one.identity)
 
@@ -136,8 +141,7 @@ class Deliverer:
         if self.paging():
             wanted = {identity: room for identity, room in wanted.items() if identity in pages}
         if wanted:
-            rushing = {one for one in wanted if busy[one] == NEW_ROOT and self._may_be_digest(one)}
-            await self._claim(wanted, rushing=rushing)
+            await self._claim(wanted)
 
     def _may_be_digest(self, identity: str) -> bool:
         return self._admission.concerns(self._destinations[identity].sender)
@@ -153,10 +157,10 @@ class Deliverer:
     def _is_pager(self, identity: str) -> bool:
         return self._destinations[identity].sender.manner is Manner.PAGER
 
-    async def _claim(self, wanted: Mapping[str, int], *, rushing: Collection[str] = (), probe: bool = False) -> int:
+    async def _claim(self, wanted: Mapping[str, int], *, probe: bool = False) -> int:
         """Claim for several destinations, for each up to a number, and begin to work on it.
 
-        For those of `rushing` it is asked first whether what waits is a storm.
+        In the same transaction, since new ones come all the time, it is asked first whether what waits is a storm.
         """
         claimed_at = self._clock.monotonic()
         in_hand = tuple(self._in_hand)
@@ -164,8 +168,8 @@ class Deliverer:
         async def claim(conn: Conn) -> list[DeliveryRow]:
             found: list[DeliveryRow] = []
             for identity, limit in wanted.items():
-                if identity in rushing:
-                    one = self._destinations[identity]
+                one = self._destinations[identity]
+                if not probe and self._may_be_digest(identity):
                     await self._admission.admit(conn, one.config, one.sender)
                 found += await claims.claim(conn, self._owner, identity, limit, in_hand, probe=probe)
             return found
@@ -199,7 +203,13 @@ class Deliverer:
             values: dict[str, Any] = {"due": NOW + BUG_PAUSE_S, "tries": row.tries + 1, "plain": True}
             if row.plain and row.tries >= BUG_TRIES:
                 values = {"due": None, "state": DeliveryState.DEAD.value, "error": "our own error; see the log"}
-            await self._store.write(lambda conn: claims.release(conn, row, values))
+
+            async def give_up(conn: Conn) -> None:
+                if await claims.release(conn, row, values) and values["due"] is None:
+                    facts = {"destination": row.label, "delivery": row.id, "error": values["error"]}
+                    await audit.note(conn, Kind.DEAD, row.story, **facts)
+
+            await self._store.write(give_up)
             return
         if probe and end is End.DONE:
             await self._unpark(row.destination, destination)
@@ -266,12 +276,15 @@ class Deliverer:
             log.warning("deliver.fallback", delivery=one.id, story=one.story, why=one.why, told=told)
 
     async def _fall_back_one(self, conn: Any, waiting: parking.Waiting) -> list[str]:
-        await parking.fell_back(conn, waiting.id)
+        if not await parking.fell_back(conn, waiting.id):
+            return []
         draft = await stories.load_draft(conn, waiting.story, await stories.now_of(conn))
         row = await deliveries.one(conn, waiting.id)
         if draft is None or row is None:
             return []
         told = await self._teller.fall_back(conn, draft, row, waiting.why)
+        facts = {"destination": row.label, "why": waiting.why, "told": told or "nobody is left"}
+        await audit.note(conn, Kind.FALLBACK, draft.id, **facts)
         if told:
             self._metrics.fallbacks.labels(row.kind).inc()
         return told

@@ -25,14 +25,15 @@ from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import InStorm, Manner, Sender
 from receiver.digest_rules import Member, all_clear, member_of, news, settled, sum_up, told, topic_of
 from receiver.metrics import Metrics
-from receiver.model import Change, Digest, Outcome, Reason, StoryState
+from receiver.model import Change, Digest, Impact, Outcome, Reason, StoryState
 from receiver.rendering import words
 from receiver.routing.tree import Intervals, allowed
-from receiver.store import deliveries, digests, stories
+from receiver.store import attention, deliveries, digests, stories
 from receiver.store.codec import EVIDENCE, IDENTITY, dump_json, load_or_none, moment
 from receiver.store.deliveries import NewDelivery
 from receiver.store.digests import Rush, Stored, Waiting
 from receiver.store.engine import Conn, Store
+from receiver.store.jobs import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,25 @@ REMEMBERED = 5_000
 """Stories whose sums are kept in memory."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A storm that `send-test` plays: its stories become a digest of their own, which takes in nobody else's."""
+
+    mark: str
+    stories: frozenset[str]
+
+    def topic(self, topic: str) -> str:
+        """Return under what the digest is known, apart from every other one."""
+        return f"{self.mark} {topic}"
+
+    def own(self, found: Rush) -> Rush:
+        """Return what concerns this test only."""
+        head = self.topic("")
+        admitting = {topic[len(head) :]: one for topic, one in found.admitting.items() if topic.startswith(head)}
+        waiting = tuple(one for one in found.waiting if one.story in self.stories)
+        return replace(found, waiting=waiting, made=0, admitting=admitting)
+
+
 class Admission:
     """Decides, for one destination at a time, whether what waits there is a storm."""
 
@@ -60,10 +80,14 @@ class Admission:
         """Could new messages of this kind become a digest?"""
         return self._config.global_.digest_after > 0 and sender.in_storm is not InStorm.EACH
 
-    async def admit(self, conn: Conn, destination: DestinationConfig, sender: Sender) -> int:
-        """Let what waits become members of a digest, if it is too much; return how many did."""
+    async def admit(
+        self, conn: Conn, destination: DestinationConfig, sender: Sender, test: Rehearsal | None = None
+    ) -> int:
+        """Let what waits become members of a digest, if it is too much; return how many did. A test is of its own."""
         times = self._config.global_
-        found = await digests.rush(conn, destination.identity, times.digest_window_s)
+        found = await digests.rush(conn, destination.identity, times.digest_window_s, test=test is not None)
+        if test is not None:
+            found = test.own(found)
         now = await stories.now_of(conn)
         waiting = tuple(one for one in found.waiting if self._allowed(one, now))
         if not found.admitting and found.made + len(waiting) <= times.digest_after:
@@ -82,7 +106,7 @@ class Admission:
             digest = found.admitting.get(topic)
             if digest is None:
                 known = [members[one.story] for one in group if one.story in members]
-                digest = await self._open(conn, destination, sender, topic, known, len(group), found, now)
+                digest = await self._open(conn, destination, sender, topic, known, len(group), found, now, test)
             await digests.join(conn, digest, [one.delivery for one in group])
         return len(waiting)
 
@@ -99,7 +123,7 @@ class Admission:
 
     async def _open(
         self, conn: Conn, destination: DestinationConfig, sender: Sender, topic: str,
-        known: Sequence[Member], number: int, found: Rush, now: float,
+        known: Sequence[Member], number: int, found: Rush, now: float, test: Rehearsal | None,
     ) -> str:  # fmt: skip
         story = ids.ulid(now, self._random())
         sums = sum_up(known[:FIRST_LOOK], topic=topic, since=moment(now))
@@ -114,11 +138,12 @@ class Admission:
             opened=now,
             now=now,
             new=True,
+            test=test is not None,
         )
         times = self._config.global_
         limit = f"more than {times.digest_after} new failures in {words.duration(times.digest_window_s)}"
         await stories.save(conn, draft, Change.FIRED, f"{limit}: told as one", "fired")
-        await digests.add(conn, story, destination.identity, topic, sums)
+        await digests.add(conn, story, destination.identity, test.topic(topic) if test else topic, sums)
         keys = ids.keys(story, draft.subject, destination.identity)
         new = NewDelivery(
             id=ids.ulid(now, self._random()),
@@ -131,7 +156,7 @@ class Admission:
             intervals=(),
             wait_s=0.0,
         )
-        if sender.in_storm is InStorm.BY_EDIT:
+        if sender.in_storm is InStorm.BY_EDIT and test is None:  # no message of somebody's turns into a test
             first = await digests.first_message(conn, destination.identity, times.digest_window_s)
             if first is not None and first.root is not None:
                 # No revision of the digest is told by that message yet.
@@ -152,16 +177,19 @@ class _Sums:
     seen: str
     over: bool
     fixed: bool
+    down: bool
+    """Something is down because of one of its failures."""
 
 
 class Digester:
     """Keeps digests up to date; runs until cancelled."""
 
     def __init__(
-        self, store: Store, config: Config, clock: Clock, metrics: Metrics, *, on_change: Callable[[], None]
+        self, store: Store, config: Config, clock: Clock, metrics: Metrics, *, owner: str, on_change: Callable[[], None]
     ) -> None:
         """`on_change`: deliveries lag behind."""
         self._store = store
+        self._turn = Turn(store, "digests", owner, clock.monotonic)
         self._config = config
         self._clock = clock
         self._metrics = metrics
@@ -171,6 +199,9 @@ class Digester:
     async def run(self) -> None:
         """Work for ever."""
         while True:
+            if not await self._turn.ours():
+                await self._clock.sleep(IDLE_S)
+                continue
             window_s = self._config.global_.digest_window_s
             for one in await self._store.read(partial(digests.due, window_s=window_s)):
                 try:
@@ -212,6 +243,8 @@ class Digester:
                 draft.revision += 1
                 await stories.save(conn, draft, None, "", "")
             await digests.keep(conn, one.id, numbers, sums.seen, None if sums.over else pace_s)
+            if sums.down:
+                await attention.look_later(conn, draft, self._config.global_.remind_after_s)
             rows = await deliveries.of_story(conn, one.id)
             if sums.over:
                 await deliveries.set_firing(conn, [row.id for row in rows], False)
@@ -254,7 +287,8 @@ class Digester:
         )
         seen = dump_json([numbers.storm, over, *(f"{row.story}.{row.revision}.{row.open:d}" for row in rows)])
         fixed = bool(members) and numbers.fixed == numbers.plans
-        return _Sums(numbers, ids.short_hash(seen) if len(members) == len(rows) else "", over, fixed)
+        down = any(member.row.open and member.row.impact is Impact.DOWN for member in members)
+        return _Sums(numbers, ids.short_hash(seen) if len(members) == len(rows) else "", over, fixed, down)
 
 
 def _member(row: Any) -> Member:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # 64-bit FNV-1a, as in prometheus/common: model/fnv.go and model/signature.go.
-_OFFSET_BASIS = 0xCBF29CE484222325
-_PRIME = 0x100000001B3
-_MASK = 0xFFFFFFFFFFFFFFFF
+_OFFSET_BASIS: Final = 0xCBF29CE484222325
+_PRIME: Final = 0x100000001B3
+_MASK: Final = 0xFFFFFFFFFFFFFFFF
 # Ends every name and every value. 0xFF occurs in no UTF-8 text, so ("ab", "c") and ("a", "bc") differ.
-_SEPARATOR = b"\xff"
+_SEPARATOR: Final = b"\xff"
+_LOW_AFTER: Final = bytes(low * _PRIME & 0xFF for low in range(256))
+
+REMEMBERED: Final = 16_384
+"""Labels whose part in a hash is kept, for each lowest byte of what comes before."""
+LONGEST_REMEMBERED: Final = 200
+"""Characters of a value; longer ones are computed each time, so that a sender cannot fill our memory."""
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
@@ -21,12 +28,32 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     Labels with an empty value count as absent, and order does not matter. Total: text that is not valid
     Unicode (a lone surrogate, which Alertmanager itself never sends) gets a fingerprint too.
     """
-    present = sorted((_encoded(name), _encoded(value)) for name, value in labels.items() if value)
     state = _OFFSET_BASIS
-    for name, value in present:
-        for byte in name + _SEPARATOR + value + _SEPARATOR:
-            state = ((state ^ byte) * _PRIME) & _MASK
+    for name in sorted(labels):  # by code points, which is also the order of their UTF-8 bytes
+        value = labels[name]
+        if value:
+            part = _remembered if len(value) <= LONGEST_REMEMBERED else _part
+            factor, addend = part(name, value, state & 0xFF)
+            state = (state * factor + addend) & _MASK
     return f"{state:016x}"
+
+
+def _part(name: str, value: str, low: int) -> tuple[int, int]:
+    """Return what a label does to a state with this lowest byte: `state * factor + addend`.
+
+    Hashing a byte is `(state ^ byte) * PRIME`, and the xor adds a number that depends on the lowest byte of the state
+    alone. So whole labels can be remembered: alerts share most of theirs, and computing takes Python much longer.
+    """
+    data = _encoded(name) + _SEPARATOR + _encoded(value) + _SEPARATOR
+    addend = 0
+    for byte in data:
+        changed = low ^ byte
+        addend = (addend + changed - low) * _PRIME & _MASK
+        low = _LOW_AFTER[changed]
+    return pow(_PRIME, len(data), _MASK + 1), addend
+
+
+_remembered = lru_cache(REMEMBERED)(_part)
 
 
 def _encoded(text: str) -> bytes:

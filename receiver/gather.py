@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -39,6 +39,8 @@ PAGING_S = 0.1
 """How soon to look again whether the pages are out."""
 AGAIN_MIN_S = 5.0
 AGAIN_MAX_S = 300.0
+LEASE_SLACK_S = 30.0
+"""For how much longer than the reading may take a story is ours."""
 LATECOMERS_S = 5.0
 """A story also takes what was read for others so shortly before it wanted evidence: an alert is older than that."""
 
@@ -91,10 +93,7 @@ class Gatherer:
                 self._wake.clear()
                 free = AT_ONCE - len(self._in_hand)
                 if free > 0 and not self._paging():
-                    due = await self._store.read(
-                        partial(stories.due_evidence, limit=free, in_hand=tuple(self._in_hand))
-                    )
-                    for story in due:
+                    for story in await self._take(free):
                         task = asyncio.create_task(self._gather(story), name=f"gather-{story}")
                         self._in_hand[story] = task
                         task.add_done_callback(partial(self._done, story))
@@ -110,6 +109,14 @@ class Gatherer:
             for shared in self._shared.values():
                 await shared.aclose()
 
+    async def _take(self, limit: int) -> Sequence[str]:
+        due = await self._store.read(partial(stories.due_evidence, limit=limit, in_hand=tuple(self._in_hand)))
+        if not due:
+            return ()
+        lease_s = self._config.global_.evidence_timeout_s + LEASE_SLACK_S
+        taken = await self._store.write(lambda conn: stories.claim_evidence(conn, due, lease_s))
+        return [story for story in due if story in taken]
+
     def _done(self, story: str, _: object) -> None:
         del self._in_hand[story]
         self._wake.set()
@@ -121,6 +128,8 @@ class Gatherer:
             self._metrics.bugs.labels("gather").inc()
             log.exception("gather.bug", story=story)
             await self._store.write(lambda conn: stories.set_gather_due(conn, story, NOW + AGAIN_MAX_S))
+        finally:
+            await self._store.write(lambda conn: stories.release_evidence(conn, story))
 
     async def _gather_one(self, story: str) -> None:
         draft = await self._store.read(partial(_draft, story=story))

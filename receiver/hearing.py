@@ -19,6 +19,7 @@ from receiver.store import hearing, reading
 from receiver.store.codec import moment
 from receiver.store.engine import Conn, Store, is_passing
 from receiver.store.hearing import Shown
+from receiver.store.jobs import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +42,11 @@ class BusyError(Exception):
 class Hearing:
     """Takes what is heard, and asks where asking is what was configured."""
 
-    def __init__(self, store: Store, actions: Actions, destinations: Mapping[str, Destination], clock: Clock) -> None:
+    def __init__(
+        self, store: Store, actions: Actions, destinations: Mapping[str, Destination], clock: Clock, *, owner: str
+    ) -> None:
         self._store = store
+        self._owner = owner
         self._actions = actions
         self._destinations = destinations
         self._clock = clock
@@ -115,10 +119,12 @@ class Hearing:
 
     async def _ask_for_ever(self, destination: str, sender: Hears, every_s: float) -> None:
         wait_s = every_s
+        turn = Turn(self._store, f"hearing/{destination}", self._owner, self._clock.monotonic)
         while True:
             await self._clock.sleep(wait_s)
             try:
-                await self.ask(destination, sender)
+                if await turn.ours():
+                    await self.ask(destination, sender)
                 wait_s = every_s
             except DeliveryError as error:
                 wait_s = min(REST_S, max(wait_s * 2, getattr(error, "retry_after_s", None) or 0.0))

@@ -66,7 +66,7 @@ def build_client(
         transport=transport or Transport(http, limits),
         timeout=httpx2.Timeout(timeout_s),
         auth=_auth(http),
-        headers={"User-Agent": f"mtv-receiver/{_version()}"},
+        headers={"User-Agent": f"mtv-receiver/{own_version()}"},
         follow_redirects=False,
         trust_env=False,  # netrc and SSL_CERT_FILE never count; the environment's proxies only where asked for
     )
@@ -324,7 +324,8 @@ def _place(secret: Secret) -> str:
     return f"secret file {secret.file}" if secret.file is not None else f"environment variable {secret.env}"
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Return the version that is installed, or `dev`."""
     try:
         return version("mtv-receiver")
     except PackageNotFoundError:  # run from a checkout that was not installed

@@ -13,12 +13,13 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from receiver.alertmanagers import Alertmanagers
+from receiver.arrivals import Arrivals
 from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.enrichers.redact import Redactor
@@ -29,14 +30,16 @@ from receiver.metrics import Metrics
 from receiver.model import Alert, AlertStatus, Identity, PlanPhase, PlanState, Reason
 from receiver.record import Incoming, Recorded, Recorder
 from receiver.routing.tree import Intervals, Routed, Target, route
-from receiver.store import inbox, order
-from receiver.store.engine import Store
+from receiver.store import heartbeats, inbox, order, rounds
+from receiver.store.engine import Conn, Store, is_of_store
 from receiver.store.inbox import InboxEntry
 
 log = structlog.get_logger(__name__)
 
 BATCH = 25
 """Recorded in one transaction: bounds for how long what is being delivered has to wait for it."""
+BATCH_IN_RUSH = 5
+"""The same while webhooks come in a row, for they wait for it too."""
 BATCHES_AHEAD = 16
 """Batches that are looked up while an older one is."""
 IDLE_S = 1.0
@@ -62,6 +65,7 @@ class InboxWorker:
         owner: str,
         on_change: Callable[[Recorded], None],
         on_plan: Callable[[Identity, PlanState], None],
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._store = store
         self._config = config
@@ -74,6 +78,7 @@ class InboxWorker:
         self._owner = owner
         self._on_change = on_change
         self._on_plan = on_plan
+        self._arrivals = arrivals or Arrivals(config)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -82,12 +87,13 @@ class InboxWorker:
 
     async def run(self) -> None:
         """Work for ever."""
-        await self._store.write(inbox.release_all)
+        await self._store.write(lambda conn: inbox.release_all(conn, self._owner))
         in_hand: deque[asyncio.Task[None]] = deque()
         try:
             while True:
                 self._wake.clear()
-                batch = await self._store.write(lambda conn: inbox.claim(conn, self._owner, BATCH))
+                most = BATCH_IN_RUSH if self._store.rush else BATCH
+                batch = await self._store.write(partial(inbox.claim, owner=self._owner, limit=most))
                 if batch:
                     before = in_hand[-1] if in_hand else None
                     in_hand.append(asyncio.create_task(self._work(batch, before), name=f"inbox-{batch[0].seq}"))
@@ -107,6 +113,7 @@ class InboxWorker:
                 await self._wake.wait()
 
     async def _work(self, batch: Sequence[InboxEntry], before: asyncio.Task[None] | None) -> None:
+        batch = await self._beats(batch)
         looked_up = await asyncio.gather(*(self._look_up(entry) for entry in batch), return_exceptions=True)
         if before is not None:
             await asyncio.wait([before])
@@ -120,18 +127,18 @@ class InboxWorker:
         for entry, result in zip(batch, looked_up, strict=True):
             if isinstance(result, Incoming):
                 good.append((entry, result))
-            elif isinstance(result, Exception) and not isinstance(result, OperationalError):
+            elif isinstance(result, Exception) and not is_of_store(result):
                 await self._broken(entry, result)
             else:
                 raise result
         if not good:
             return
-        good = await self._mark_late(good)
+        good = await self._mark_late(await self._mark_listed(good))
         try:
             recorded = await self._store.write(lambda conn: self._write(conn, good))
-        except OperationalError:
-            raise  # the disk, not the entry
         except Exception as error:
+            if is_of_store(error):
+                raise
             if len(good) == 1:
                 await self._broken(good[0][0], error)
                 return
@@ -144,9 +151,9 @@ class InboxWorker:
     async def _alone(self, entry: InboxEntry, incoming: Incoming) -> None:
         try:
             recorded = await self._store.write(lambda conn: self._write(conn, [(entry, incoming)]))
-        except OperationalError:
-            raise  # the disk, not the entry
         except Exception as error:
+            if is_of_store(error):
+                raise
             await self._broken(entry, error)
         else:
             self._changed(recorded, [(entry, incoming)])
@@ -167,10 +174,39 @@ class InboxWorker:
         if entry.kind != "alert":
             raise ValueError("the body could not be understood")
         alert = entry.alert()
+        if (own := self._arrivals.own(entry.seq, entry.source, alert)) is not None:
+            return own
         found = await self._identifier.identify(alert)
         routed = route(alert.labels, found.identity.facts, self._config)
         kept = self._redactor.alert(alert)
         return Incoming(entry.seq, entry.source, kept, found.role, found.identity, found.plan, routed)
+
+    async def _beats(self, batch: Sequence[InboxEntry]) -> Sequence[InboxEntry]:
+        """Note the heartbeats among entries, and return the others: a heartbeat is no story."""
+        beats = [entry for entry in batch if entry.kind == "alert" and self._is_beat(entry)]
+        if not beats:
+            return batch
+
+        async def write(conn: Conn) -> None:
+            for entry in beats:
+                if entry.alert().firing:  # that it resolved is the opposite of a heartbeat
+                    await heartbeats.heard(conn, entry.received_at)
+            await inbox.done(conn, [entry.seq for entry in beats])
+
+        await self._store.write(write)
+        return [entry for entry in batch if entry not in beats]
+
+    def _is_beat(self, entry: InboxEntry) -> bool:
+        try:
+            return self._config.heartbeat is not None and self._arrivals.is_heartbeat(entry.alert(), entry.source)
+        except ValueError:
+            return False  # a payload of a broken writer: told as what could not be processed
+
+    async def _mark_listed(self, good: Sequence[tuple[InboxEntry, Incoming]]) -> list[tuple[InboxEntry, Incoming]]:
+        """Leave alerts in the list of failures from before our time that are told there."""
+        fingerprints = [one.alert.fingerprint for _, one in good]
+        listed = await self._store.read(lambda conn: rounds.listed(conn, fingerprints))
+        return [(entry, self._arrivals.known(one, listed)) for entry, one in good]
 
     async def _mark_late(self, good: Sequence[tuple[InboxEntry, Incoming]]) -> list[tuple[InboxEntry, Incoming]]:
         """Ask about firings of alerts that resolved a moment ago, before this batch or within it."""

@@ -37,7 +37,9 @@ def put(draft: Draft, one: Incoming) -> None:
         return
     same = old is not None and (old.firing, old.alert.starts_at) == (one.alert.firing, one.alert.starts_at)
     changed_at = old.changed_at if old is not None and same else draft.now
-    draft.alerts[one.alert.fingerprint] = AlertRow(one.alert, one.role, one.seq, one.source, changed_at, dirty=True)
+    source = one.source or (old.source if old is not None else "")  # a look at its Alertmanager may have told
+    row = AlertRow(one.alert, one.role, one.seq, source, changed_at, dirty=True, heard_at=draft.now)
+    draft.alerts[one.alert.fingerprint] = row
 
 
 def told_already(last: Draft | None, one: Incoming) -> bool:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -15,9 +12,12 @@ from starlette.responses import JSONResponse, Response
 
 from receiver.clock import Clock
 from receiver.config.model import Auth, Config, SecretError
+from receiver.guard import challenge, is_allowed
 from receiver.metrics import Metrics
 from receiver.store import inbox
-from receiver.store.engine import Store, StoreBusyError
+from receiver.store.engine import MAX_WAITING, Store, StoreBusyError
+from receiver.store.grouping import Grouped
+from receiver.store.inbox import NewEntry
 from receiver.wire import Body, UnusableBodyError, clean, parse_body
 
 log = structlog.get_logger(__name__)
@@ -91,6 +91,7 @@ class Webhook:
     def __init__(self, service: Keeper, metrics: Metrics) -> None:
         self._service = service
         self._metrics = metrics
+        self._intake: tuple[Store, Grouped[Sequence[NewEntry], None]] | None = None
         self._room = Room(max(LEAST_ROOM, BODIES_IN_ROOM * service.config.web.max_body_bytes))
 
     async def __call__(self, request: Request) -> Response:
@@ -102,9 +103,12 @@ class Webhook:
     async def _answer(self, request: Request) -> Response:
         if request.method != "POST":
             return _error(405, "send Alertmanager's webhook with POST", {"Allow": "POST"})
+        source = clean(request.path_params.get("alertmanager", ""))
         try:
-            if not is_allowed(request.headers.get("authorization", ""), self._service.config.web.webhook_auth):
-                return _error(401, "not signed in: use one of webhook_auth's tokens", {"WWW-Authenticate": "Bearer"})
+            auth = self._auth(source)
+            if not is_allowed(request.headers.get("authorization", ""), auth):
+                log.warning("webhook.not_signed_in", alertmanager=source)
+                return _error(401, "not signed in: use one of webhook_auth's secrets", challenge(auth))
         except SecretError as error:
             log.error("webhook.secret_unreadable", error=str(error))
             return _error(503, "the secret that guards this address cannot be read; see the log")
@@ -120,44 +124,55 @@ class Webhook:
                 return _error(503, "too many large bodies at once: send it again", {"Retry-After": "5"})
             except ClientDisconnect:
                 return _error(400, "the connection ended within the body")
-            return await self._take(clean(request.path_params.get("alertmanager", "")), raw)
+            return await self._take(source, raw)
+
+    def _auth(self, source: str) -> Auth:
+        """Return who may post under this name: an Alertmanager's own secrets take the place of those for all."""
+        config = self._service.config
+        own = next((one.webhook_auth for one in config.alertmanagers if one.name == source), Auth())
+        return config.web.webhook_auth if own.open else own
 
     async def _take(self, source: str, raw: bytes) -> Response:
         try:
             body = parse_body(raw, self._service.clock.now())
+            kept = inbox.new_entries(source, body.alerts)
         except UnusableBodyError as error:
             return _error(400, str(error))
         except Exception as error:  # our own bug must not cost an alert: keep the body, tell it as it came
             self._metrics.bugs.labels("web").inc()
             log.exception("webhook.bug")
-            return await self._commit(source, Body((), ()), raw, f"{type(error).__name__}: {error}")
-        return await self._commit(source, body, None, "")
+            text = clean(raw.decode("utf-8", errors="replace"))
+            return await self._commit([NewEntry(source, "raw", text, f"{type(error).__name__}: {error}")], Body((), ()))
+        return await self._commit(kept, body)
 
-    async def _commit(self, source: str, body: Body, raw: bytes | None, bug: str) -> Response:
-        async def write(conn: Any) -> None:
-            if raw is not None:
-                await inbox.add_raw(conn, source, clean(raw.decode("utf-8", errors="replace")), bug)
-            await inbox.add(conn, source, body.alerts)
+    def _into(self, store: Store) -> Grouped[Sequence[NewEntry], None]:
+        """Return what commits bodies: those that come while the disk is busy share one statement and one fsync."""
+        if self._intake is None or self._intake[0] is not store:
+            self._intake = store, Grouped(store.offer, inbox.add_all, MAX_WAITING)
+        return self._intake[1]
 
+    async def _commit(self, kept: Sequence[NewEntry], body: Body) -> Response:
         store = self._service.store
         if store is None:
             return _error(503, f"cannot be stored now: {self._service.why_not_ready}", {"Retry-After": "5"})
+        store.webhook_came()
         try:
-            await store.offer(write)
+            await self._into(store)(kept)
         except StoreBusyError as error:
             return _error(503, f"cannot be stored now: {error}", {"Retry-After": "5"})
         except Exception as error:
             log.exception("webhook.not_stored")
             return _error(503, f"cannot be stored: {type(error).__name__}", {"Retry-After": "5"})
         self._metrics.alerts.inc(len(body.alerts))
+        self._metrics.heard_webhook(self._service.clock.now().timestamp())
         for one in body.rejected:
             self._metrics.rejected.labels(one.reason).inc()
         if body.rejected:
             log.warning("webhook.rejected", alerts=len(body.rejected), first=body.rejected[0].detail)
-        if body.alerts or raw is not None:
+        if kept:
             self._service.accepted()
         rejected = [{"index": one.index, "reason": one.detail} for one in body.rejected]
-        return JSONResponse({"accepted": len(body.alerts) + (raw is not None), "rejected": rejected})
+        return JSONResponse({"accepted": len(kept), "rejected": rejected})
 
 
 async def _read(request: Request, limit: int, held: Held) -> bytes:
@@ -174,25 +189,6 @@ async def _read(request: Request, limit: int, held: Held) -> bytes:
         held.add(len(chunk))
         parts.append(chunk)
     return b"".join(parts)
-
-
-def is_allowed(authorization: str, auth: Auth) -> bool:
-    """Does this header open the door? Compared in constant time. Raises SecretError when no secret can be read."""
-    if auth.open:
-        return True
-    scheme, _, value = authorization.partition(" ")
-    value = value.strip()
-    if scheme.lower() == "bearer":
-        equal = [hmac.compare_digest(value.encode(), secret.read().encode()) for secret in auth.bearer]
-        return any(equal)
-    if scheme.lower() == "basic":
-        try:
-            given = base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            return False
-        equal = [hmac.compare_digest(given, f"{user}:{secret.read()}".encode()) for user, secret in auth.basic]
-        return any(equal)
-    return False
 
 
 def _error(status: int, text: str, headers: dict[str, str] | None = None) -> Response:

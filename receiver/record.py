@@ -15,6 +15,7 @@ from receiver.incoming import Incoming as Incoming
 from receiver.incoming import names_of, put, title_of, told_already
 from receiver.merge import merge
 from receiver.model import (
+    EARLIER,
     QUIET_WITHIN_S,
     Alert,
     Change,
@@ -78,14 +79,16 @@ class Recorder:
         hand = _Batch(await stories.now_of(conn), known)
         done = await order.newest_done(conn)
         for one in sorted(batch, key=lambda incoming: incoming.seq):
-            if one.seq < done and await order.is_overtaken(conn, one.seq, one.alert.fingerprint):
-                continue
-            draft = await self._take_in(conn, one, hand)
-            if draft is None:
-                continue
-            entry = hand.touched.setdefault(draft.id, _Touched(draft))
-            entry.routed[one.alert.fingerprint] = one.routed
-            entry.plan = one.plan
+            words = [one]
+            if one.seq < done and (newer := await order.overtaken_by(conn, one.seq, one.alert.fingerprint)):
+                words = self._begun_and_ended(one, *newer, hand)
+            for word in words:
+                draft = await self._take_in(conn, word, hand)
+                if draft is None:
+                    continue
+                entry = hand.touched.setdefault(draft.id, _Touched(draft))
+                entry.routed[word.alert.fingerprint] = word.routed
+                entry.plan = word.plan
         recorded = Recorded()
         for entry in hand.touched.values():
             change = await self._settle(conn, entry.draft, entry.plan, entry.routed)
@@ -93,6 +96,19 @@ class Recorder:
             if change is not None:
                 recorded.changes.append(change)
         return recorded
+
+    @staticmethod
+    def _begun_and_ended(one: Incoming, seq: int, newer: Alert, hand: _Batch) -> list[Incoming]:
+        """Return what is still to be said of an alert whose newer word another worker was quicker with.
+
+        Nothing, unless that word was its end and no story knows of its beginning: then it began and ended.
+        """
+        fingerprint = one.alert.fingerprint
+        known = fingerprint in hand.known.newest or any(fingerprint in e.draft.alerts for e in hand.touched.values())
+        if known or not one.alert.firing or newer.firing:
+            return []
+        over = replace(one.alert, status=newer.status, ends_at=newer.ends_at)
+        return [one, replace(one, seq=seq, alert=over)]
 
     async def plan_changed(self, conn: Conn, story: str, plan: PlanState) -> Change | None:
         """Judge an open story again: its Plan moved, or its `resolve_delay` ran out."""
@@ -216,6 +232,8 @@ class Recorder:
         put(draft, one)
         if one.late_copy:
             return draft
+        if one.role == EARLIER and not one.alert.firing and old is not None and old.firing:
+            draft.note_change(Change.ALERTS, f"{one.alert.name or 'an alert'} is gone")
         if one.role == "failure" and one.alert.firing:
             if old is None:
                 worse = is_worse(one.alert.labels.get("severity", draft.severity), draft.severity)
@@ -230,7 +248,7 @@ class Recorder:
         if last is not None and last.id in hand.touched:
             last = hand.touched[last.id].draft
         silent = one.role == "success" and not one.routed.notify_success
-        if not one.alert.firing or one.late_copy or silent or told_already(last, one):
+        if not one.alert.firing or one.late_copy or silent or one.role == EARLIER or told_already(last, one):
             if last is not None and (one.alert.fingerprint in last.alerts or one.role == "success"):
                 put(last, one)
                 await stories.save(conn, last, None, "", "")
@@ -274,6 +292,7 @@ class Recorder:
         draft.state, draft.outcome, draft.closed = StoryState.FIRING, None, None
         draft.reopens += 1
         draft.note, draft.ack, draft.worse_at = "", None, None
+        draft.not_told = {}
         draft.run, draft.evidence, draft.plan_phase = "", None, None
         self._know(draft, one.identity)
         draft.severity = one.alert.labels.get("severity", draft.severity)

@@ -1,81 +1,80 @@
-"""The running service: opens the store, starts the workers, and knows whether it is ready."""
+"""The running service: holds the store, keeps one configuration at work, and knows whether it is ready."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from receiver import build
 from receiver.actions import Actions
-from receiver.alertmanagers import Alertmanagers
 from receiver.attempt import Destination
 from receiver.clock import Clock
 from receiver.config.model import Config
-from receiver.deliver import Deliverer
-from receiver.digests import Admission, Digester
-from receiver.enrichers.redact import Redactor
-from receiver.follow import Follower
-from receiver.gather import Gatherer
+from receiver.config.problems import Problem
 from receiver.hearing import Hearing
-from receiver.http import warm_up
-from receiver.identify import Identifier
-from receiver.inbox import InboxWorker
+from receiver.http import own_version, warm_up
 from receiver.kube import Cluster
 from receiver.metrics import Metrics
-from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
-from receiver.silences import SilenceNotes
 from receiver.slack_presses import Presses
-from receiver.slack_socket import SlackSocket, lines
-from receiver.store import digests, figures, inbox, presses, stories
-from receiver.store.engine import Store, StoreBusyError, is_passing
+from receiver.store import audit, claims, inbox, stories
+from receiver.store.audit import Kind
+from receiver.store.engine import Conn, Store, StoreBusyError, is_shared
 from receiver.store.upgrade import FileLock, LockedError, upgrade
-from receiver.telling import Teller
-from receiver.watch import OwnAlerts
+from receiver.work import DRAIN_S, Work
 
 log = structlog.get_logger(__name__)
 
 LOCK_AGAIN_S = 0.5
-DRAIN_S = 8.0
-"""How long a stop waits for what is being sent."""
-HOUSEKEEPING_EVERY_S = 5.0
-STORE_AGAIN_S = 1.0
-"""How long a worker waits before it begins anew after the disk failed."""
 READY_TIMEOUT_S = 3.0
+LOOK_AT_FILES_S = 2.0
+PRESSES_S = 3.0
+"""How long a reload waits for what people have pressed."""
+
+Reread = Callable[[], tuple[Config | None, tuple[Problem, ...]]]
+"""Reads the configuration again: a Config, or None and what is wrong with it."""
 
 
 class Service:
-    """One configuration at work on one database."""
+    """One store, and the configuration that is in force."""
 
     def __init__(
-        self, config: Config, url: str, clock: Clock, metrics: Metrics, on_fatal: Callable[[str], None]
+        self,
+        config: Config,
+        url: str,
+        clock: Clock,
+        metrics: Metrics,
+        on_fatal: Callable[[str], None],
+        reread: Reread,
     ) -> None:
         """`on_fatal` is told when a worker died: the process must end then."""
         self.config = config
-        self.metrics = metrics
-        self.clock = clock
-        self.store: Store | None = None
+        """The configuration in force."""
         self.words: Renderer | None = None
         self.clusters: Mapping[str, Cluster] = {}
         self.destinations: Mapping[str, Destination] = {}
         self.actions: Actions | None = None
         """What people may do; None until the service works."""
         self.hearing: Hearing | None = None
+        self.metrics = metrics
+        self.clock = clock
+        self.store: Store | None = None
+        """None until the service works."""
         self.presses = Presses(self)
+        self.reload_problems: Sequence[str] = ()
+        """What kept the newest configuration from being in force."""
+        self._work: Work | None = None
+        self._reread = reread
         self._url = url
         self._on_fatal = on_fatal
-        self._owner = secrets.token_hex(8)
         self._stopping = asyncio.Event()
-        self._inbox: InboxWorker | None = None
+        self._dead: asyncio.Future[BaseException] | None = None
+        self._reloading = asyncio.Lock()
+        self._finishing: set[asyncio.Task[None]] = set()
         self.why_not_ready = "starting"
 
     @contextlib.asynccontextmanager
@@ -91,8 +90,8 @@ class Service:
 
     def accepted(self) -> None:
         """Say that the inbox has something new."""
-        if self._inbox is not None:
-            self._inbox.wake()
+        if self._work is not None:
+            self._work.accepted()
 
     async def ready(self) -> str:
         """Return the empty string when the store takes writes and the workers live, else what is wrong."""
@@ -101,7 +100,7 @@ class Service:
             return self.why_not_ready or "starting"
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
-                await store.write(inbox.beat)
+                await store.offer(inbox.beat)  # behind no deciding transaction of another replica
         except Exception as error:  # anything here means the same: do not send us alerts now
             return f"the store cannot be written: {type(error).__name__}"
         return ""
@@ -124,11 +123,13 @@ class Service:
             await asyncio.to_thread(upgrade, self._url)
             await asyncio.to_thread(warm_up)
             store = await stack.enter_async_context(Store.open(self._url))
-            await self._work(store, stack)
+            if not store.shared:
+                await store.write(_free_all)
+            await self._serve(store)
 
     async def _lock(self, stack: contextlib.AsyncExitStack) -> bool:
         """Wait until no other process serves this SQLite file; False when we are stopped first."""
-        if not self._url.startswith("sqlite"):
+        if is_shared(self._url):
             return True
         lock = FileLock(Path(self._url.partition(":///")[2]))
         while not self._stopping.is_set():
@@ -149,113 +150,115 @@ class Service:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    async def _work(self, store: Store, stack: contextlib.AsyncExitStack) -> None:
-        config, metrics = self.config, self.metrics
-        words = self.words = build.renderer(config, lambda _: metrics.templates_broken.inc())
-        destinations = await stack.enter_async_context(build.destinations(config, words))
-        clusters = build.clusters(config)
-        self.clusters, self.destinations = clusters, destinations
-        for cluster in clusters.values():
-            stack.push_async_callback(cluster.aclose)
-        alertmanagers = Alertmanagers(config.alertmanagers)
-        stack.push_async_callback(alertmanagers.aclose)
-        redactor = Redactor(config.redaction_patterns)
-        identifier = Identifier(config, clusters, self.clock, redactor.text)
-        stack.push_async_callback(identifier.aclose)
-        teller = Teller(config, {key: one.sender for key, one in destinations.items()}, _random80)
-        recorder = Recorder(config, teller, _random80)
-        deliverer = Deliverer(
-            store, config, destinations, teller, self.clock, metrics,
-            jitter=random.random, owner=self._owner, admission=Admission(config, _random80),
-        )  # fmt: skip
-        digester = Digester(store, config, self.clock, metrics, on_change=deliverer.wake)
-
-        def changed(recorded: Recorded | None = None) -> None:
-            deliverer.wake()
-            gatherer.wake()
-
-        gatherer = Gatherer(
-            store, config, clusters, recorder, redactor, self.clock, metrics,
-            on_change=deliverer.wake, paging=deliverer.paging,
-        )  # fmt: skip
-        own = OwnAlerts(
-            store, config, clusters, self.clock, metrics, redactor.text,
-            on_alert=self.accepted, on_change=gatherer.wake,
-        )  # fmt: skip
-        follower = Follower(
-            store, config, clusters, identifier, recorder, metrics, on_change=changed, on_event=own.noticed
-        )
-        self._inbox = InboxWorker(
-            store, config, identifier, recorder, alertmanagers, redactor, self.clock, metrics,
-            owner=self._owner, on_change=changed, on_plan=follower.recorded,
-        )  # fmt: skip
-        notes = SilenceNotes(store, teller, self.clock, on_change=deliverer.wake)
-        self.actions = Actions(store, config, teller, alertmanagers, self.clock, on_change=deliverer.wake)
-        self.hearing = Hearing(store, self.actions, destinations, self.clock)
-        tasks = [
-            self._worker("silences", notes.run),
-            self._worker("hearing", self.hearing.run),
-            self._worker("presses", self.presses.run),
-            *(
-                self._worker(f"slack-{at}", SlackSocket(one, self.presses.offer, self.clock, random.random).run)
-                for at, one in enumerate(lines(config.destinations), 1)
-            ),
-            self._worker("inbox", self._inbox.run),
-            self._worker("gather", gatherer.run),
-            self._worker("follow", follower.run),
-            self._worker("watch", own.run),
-            self._worker("deliver", deliverer.run),
-            self._worker("digest", digester.run),
-            self._worker("housekeeping", partial(self._housekeeping, store)),
-            *(asyncio.create_task(follower.watch(one), name=f"watch-{one.name}") for one in clusters.values()),
-        ]
-        self.store = store
-        self.why_not_ready = ""
-        metrics.config_loaded.set(1)
-        log.info("service.ready", config=str(config.path), hash=config.hash, clusters=sorted(clusters))
-        stop = asyncio.create_task(self._stopping.wait(), name="stop")
+    async def _serve(self, store: Store) -> None:
+        dead = self._dead = asyncio.get_running_loop().create_future()
+        first = self._new(self.config, store)
         try:
-            done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
-            dead = [task for task in done if task is not stop]
-            if not dead:
-                await asyncio.gather(deliverer.drain(DRAIN_S), self.presses.drain(DRAIN_S))
-        finally:
-            self.store = self.actions = self.hearing = None
-            for task in (*tasks, stop):
+            await first.prepare()
+        except BaseException:
+            await first.finish()
+            raise
+        self._work = first
+        try:
+            first.begin()
+            self.store = store
+            self.why_not_ready = ""
+            self._in_force(first)
+            await self._note(store, Kind.START)
+            watch = asyncio.create_task(self._watch_files(), name="config")
+            stop = asyncio.create_task(self._stopping.wait(), name="stop")
+            await asyncio.wait([stop, dead], return_when=asyncio.FIRST_COMPLETED)
+            for task in (watch, stop):
                 task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for task, result in zip(tasks, results, strict=True):
-            if task in dead:
-                raise result if isinstance(result, Exception) else RuntimeError(f"{task.get_name()} ended")
+        finally:
+            async with self._reloading:
+                work, self.store, self.actions, self.hearing = self._work, None, None, None
+                await work.pause(drain_presses_s=0.0 if dead.done() else DRAIN_S)
+                await work.finish()
+                await asyncio.gather(*self._finishing)
+                await self._note(store, Kind.STOP, why="a worker died" if dead.done() else "")
+        if dead.done():
+            raise dead.result()
 
-    def _worker(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        return asyncio.create_task(self._through_bad_disks(name, run), name=name)
+    def _new(self, config: Config, store: Store) -> Work:
+        return Work(config, store, self.clock, self.metrics, self.presses, self._died)
 
-    async def _through_bad_disks(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a worker for ever. Where the disk fails it begins anew, as after a start: nothing is lost by that.
+    def _died(self, error: BaseException) -> None:
+        if self._dead is not None and not self._dead.done():
+            self._dead.set_result(error)
 
-        Ending the process would help nobody: it would only come back later than the disk does.
+    def _in_force(self, work: Work) -> None:
+        self._work, self.config, self.words = work, work.config, work.words
+        self.clusters, self.destinations = work.clusters, work.destinations
+        self.actions, self.hearing = work.actions, work.hearing
+        self.reload_problems = ()
+        self.metrics.config_loaded.set(1)
+        self.metrics.config_loaded_at.set(self.clock.now().timestamp())
+        log.info("service.ready", config=str(work.config.path), hash=work.config.hash, clusters=sorted(work.clusters))
+
+    # --- reload: all or nothing ---
+
+    async def reload(self, why: str) -> Sequence[str]:
+        """Read the configuration again and put it in force; returns what is wrong, and then the old one stays.
+
+        Webhooks are taken all the time. What is being sent is finished under the old configuration.
         """
-        while True:
+        return await asyncio.shield(asyncio.create_task(self._reload(why), name="reload"))
+
+    async def _reload(self, why: str) -> Sequence[str]:
+        async with self._reloading:
+            store, old = self.store, self._work
+            if store is None or old is None:
+                return (f"not now: {self.why_not_ready or 'stopping'}",)
+            config, problems = await asyncio.to_thread(self._reread)
+            if config is None:
+                return self._refused(why, [str(problem) for problem in problems if not problem.warning])
+            new = self._new(config, store)
             try:
-                await run()
-            except (OperationalError, StoreBusyError) as error:
-                if not is_passing(error):
-                    raise
-                log.error("service.store_failed", worker=name, error=str(getattr(error, "orig", error)))
-                await self.clock.sleep(STORE_AGAIN_S)
-            else:
-                return
+                await new.prepare(old)
+            except Exception as error:  # whatever it is, the old configuration works
+                log.exception("service.reload_failed", why=why)
+                await new.finish(old)
+                return self._refused(why, [f"{config.path}: {type(error).__name__}: {error}"])
+            await old.pause(drain_presses_s=PRESSES_S)
+            new.begin()
+            self._in_force(new)
+            await self._note(store, Kind.RELOAD, why=why)
+            task = asyncio.create_task(old.finish(new), name="finish")
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+            log.info("service.reloaded", why=why)
+            if (old.config.web.tls, old.config.web.limits) != (config.web.tls, config.web.limits):
+                log.warning("service.restart_needed", why="web.tls_server_config and limits hold from the start on")
+            return ()
 
-    async def _housekeeping(self, store: Store) -> None:
+    async def _note(self, store: Store, kind: Kind, why: str = "") -> None:
+        facts = {"config": self.config.hash, "version": own_version(), "why": why}
+        try:
+            await store.write(lambda conn: audit.note(conn, kind, **facts))
+        except (DBAPIError, StoreBusyError) as error:
+            log.error("service.not_noted", kind=kind.value, error=type(error).__name__)
+
+    def _refused(self, why: str, problems: Sequence[str]) -> Sequence[str]:
+        self.metrics.config_loaded.set(0)
+        self.reload_problems = problems
+        log.error("service.reload_refused", why=why, problems=len(problems), first=problems[0] if problems else "")
+        return problems
+
+    async def _watch_files(self) -> None:
+        """Reload when a file of the configuration has changed and has been the same for a while since."""
+        last = seen = self.config.mark()
         while True:
-            await store.write(inbox.prune)
-            await store.write(lambda conn: stories.prune(conn, self.config.retention_s))
-            await store.write(digests.forget)
-            await store.write(lambda conn: presses.prune(conn, self.config.retention_s))
-            await figures.collect(store, self.metrics)
-            await self.clock.sleep(HOUSEKEEPING_EVERY_S)
+            await self.clock.sleep(LOOK_AT_FILES_S)
+            before, seen = seen, await asyncio.to_thread(self.config.mark)
+            if seen != last and seen == before:
+                last = seen
+                await self.reload("a file has changed")
+                last = seen = await asyncio.to_thread(self.config.mark)
 
 
-def _random80() -> int:
-    return secrets.randbits(80)
+async def _free_all(conn: Conn) -> None:
+    """Nobody else works on this database: whatever was claimed when the last process ended is free."""
+    await inbox.release_all(conn)
+    await claims.free_claims(conn)
+    await stories.release_evidence(conn)

@@ -28,6 +28,9 @@ AT_ONCE = 4
 MOST_REMEMBERED = 1_000
 """Presses that are known to have come: Slack repeats what it believes unanswered."""
 MOST_MERGES = 5
+RECORDED_AS = {
+    Action.TAKE: "acknowledge", Action.SILENCE: "silence", Action.NOT_OURS: "move", Action.GIVE: "move",
+}  # fmt: skip
 FORGOTTEN = "There is no such story here any more; it may be forgotten by now."
 
 
@@ -91,10 +94,10 @@ class Presses:
     async def _one(self, press: Press) -> None:
         row = await self._delivery(press)
         sender = self._sender(row)
-        if sender is None:
+        if row is None:
+            await self._forgotten(press, sender)
+        elif sender is None:
             log.warning("slack.nobody_answers", story=press.story)
-        elif row is None:
-            await sender.answer(press, FORGOTTEN)
         elif press.action is Action.NOT_OURS:
             await self._ask(press, sender)
         else:
@@ -106,6 +109,17 @@ class Presses:
                 raise
             doubt = f" ({'; '.join(person.unknown)})" if person.unknown and not said.done else ""
             await sender.answer(press, f"{said.text}{doubt}")
+
+    async def _forgotten(self, press: Press, sender: SlackSender | None) -> None:
+        """Write a press down that changes nothing: its message outlived its story, or `send-test` made it alone."""
+        person = await self._person(press, sender) if sender else Person(press.user, press.name)
+        if (actions := self._service.actions) is not None:
+            who = Actor(person.name, SLACK, person.id, person.email, person.groups)
+            await actions.unknown(press.story, RECORDED_AS[press.action], who)
+        if sender is None:
+            log.warning("slack.nobody_answers", story=press.story)
+        else:
+            await sender.answer(press, FORGOTTEN)
 
     async def _act(self, press: Press, row: DeliveryRow, person: Person) -> Answer:
         actions = self._service.actions

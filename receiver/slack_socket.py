@@ -69,13 +69,20 @@ class _Closed(Exception):
 class SlackSocket:
     """Keeps one connection open."""
 
-    def __init__(self, line: Line, take: Callable[[Press], bool], clock: Clock, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        take: Callable[[Press], bool],
+        clock: Clock,
+        jitter: Callable[[], float],
+        on_state: Callable[[bool], None] = lambda connected: None,
+    ) -> None:
+        """`on_state` is told whether Slack said hello on the newest connection and it still stands."""
         self._line = line
         self._take = take
         self._clock = clock
         self._jitter = jitter
-        self.connected = False
-        """Slack said hello on the newest connection, and it still stands."""
+        self._on_state = on_state
 
     async def run(self) -> None:
         """Stay connected, for ever."""
@@ -97,12 +104,13 @@ class SlackSocket:
                     over, greeted = asyncio.Event(), asyncio.Event()
                     group.create_task(self._read(connection, over, greeted))
                     await over.wait()
-                    self.connected = False
+                    self._on_state(False)
                     failures = 0 if greeted.is_set() else failures + 1
                     said = "" if greeted.is_set() else said
                     if failures:
                         await self._clock.sleep(self._back_off_s(failures))
         finally:
+            self._on_state(False)
             await http.aclose()
 
     def _back_off_s(self, failures: int) -> float:
@@ -118,7 +126,7 @@ class SlackSocket:
             if not belongs(web, self._line.app_url):
                 raise _Closed("apps.connections.open: the answer names no address of Slack's", REFUSED_AGAIN_S)
             proxy, certificates = way_to(self._line.config.http, web)
-            return await connect(
+            return await _Connect(
                 url,
                 proxy=proxy,
                 ssl=certificates if scheme == "wss" else None,
@@ -147,7 +155,7 @@ class SlackSocket:
                         break
                     if message.get("type") == "hello":
                         greeted.set()
-                        self.connected = True
+                        self._on_state(True)
                         log.info("slack.socket_open", token=self._line.token.place)
                     await self._envelope(connection, message)
                 else:
@@ -175,6 +183,14 @@ class SlackSocket:
         # Without an acknowledgement Slack tells the person that it did not work, and that is so.
         if press is None or self._take(press):
             await connection.send(json.dumps({"envelope_id": envelope}))
+
+
+class _Connect(connect):
+    """A connection to the address that Slack named, and to no other."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow no redirect."""
+        return exc
 
 
 @asynccontextmanager

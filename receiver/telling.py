@@ -13,7 +13,7 @@ from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import Manner, Sender
 from receiver.model import AUDIBLE, Change, Reason
 from receiver.routing.tree import Intervals, Routed, Target
-from receiver.store import attention, deliveries, moving, stories
+from receiver.store import attention, audit, deliveries, moving, stories
 from receiver.store.codec import dump_json
 from receiver.store.deliveries import DeliveryRow, NewDelivery
 from receiver.store.drafts import Draft
@@ -74,10 +74,13 @@ class Teller:
         more: dict[str, Target] = {}
         for fingerprint, result in routed.items():
             row = draft.alerts.get(fingerprint)
-            if row is None or not row.firing or not (draft.open or draft.new):
-                continue
+            if row is None or not (draft.new or (row.firing and draft.open)):
+                continue  # (what began and ended within one batch is told as what a first message never left for)
+            late = draft.not_told.get(fingerprint, ())
             for target in result.targets:
                 identity = target.config.identity
+                if identity in late and identity not in known:
+                    continue  # a newer route than the story
                 fingerprints.setdefault(identity, set()).add(fingerprint)
                 old = known.get(identity)
                 if old is None:
@@ -102,6 +105,9 @@ class Teller:
         """
         if change is Change.REOPENED:
             await moving.all_back(conn, draft.id)
+        more = [(row.label, plan.more[row.id].reasons) for row in plan.rows if row.id in plan.more]
+        new = [(target.config.label, target.reasons) for target in plan.new]
+        await audit.notes(conn, audit.routed(draft.id, [*new, *more]))
         await deliveries.join(conn, plan.missing)
         for row in plan.rows:
             if row.id in plan.more:
@@ -249,16 +255,27 @@ class Teller:
             new = [one for identity, one in configs.items() if identity not in known]
             if not new:
                 continue
-            told = [one.label for one in new]
-            text = f"also told: {', '.join(told)}, in place of {reason}"
-            await stories.save(conn, draft, Change.TOLD, text, "")
-            await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=False)
-            reasons = (Reason("", f"in place of {reason}"),)
-            made = [replace(self.new(draft, one, reasons, fallback_for=reason), firing=draft.open) for one in new]
-            await deliveries.add_all(conn, draft.id, made, draft.revision, draft.now)
-            return told
+            return await self._also_tell(conn, draft, new, Reason("", f"in place of {reason}"), fallback_for=reason)
         log.warning("telling.nobody_left", story=draft.id, destination=row.label, why=why, told=[r.label for r in rows])
         return []
+
+    async def adopt(self, conn: Conn, draft: Draft, names: Sequence[str], reason: Reason) -> None:
+        """Tell receivers of a story that nobody is left to be told of."""
+        configs = {one.identity: one for name in names for one in self._config.receivers[name].destinations}
+        await self._also_tell(conn, draft, list(configs.values()), reason)
+
+    async def _also_tell(
+        self, conn: Conn, draft: Draft, new: Sequence[DestinationConfig], reason: Reason, fallback_for: str = ""
+    ) -> list[str]:
+        told = [one.label for one in new]
+        await stories.save(conn, draft, Change.TOLD, f"also told: {', '.join(told)}, {reason.text}", "")
+        await audit.notes(conn, audit.routed(draft.id, [(label, (reason,)) for label in told]))
+        await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=False)
+        made = [replace(self.new(draft, one, (reason,), fallback_for=fallback_for), firing=draft.open) for one in new]
+        await deliveries.add_all(conn, draft.id, made, draft.revision, draft.now)
+        firing = [row.alert.fingerprint for row in draft.failures if row.firing]
+        await deliveries.join(conn, [(one.id, each) for one in made for each in firing])
+        return told
 
     def _stand_ins(self, receiver: str) -> Iterable[tuple[str, ...]]:
         found = self._config.receivers.get(receiver)

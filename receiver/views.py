@@ -9,6 +9,7 @@ from typing import Any
 
 from receiver.model import Story
 from receiver.store.attempts import Attempt
+from receiver.store.audit import Entry
 from receiver.store.codec import moment_or_none
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.listing import shown_state
@@ -107,3 +108,9 @@ def delivery_json(row: DeliveryRow, attempts: Sequence[Attempt]) -> dict[str, An
             for one in attempts
         ],
     }
+
+
+def audit_json(entry: Entry) -> dict[str, Any]:
+    """Return a line of the audit stream; facts stand beside what every line has."""
+    own = {"id": entry.id, "at": iso(moment_or_none(entry.at)), "kind": entry.kind, "story": entry.story}
+    return {**own, **{name: one for name, one in entry.facts.items() if name not in own}}

@@ -25,6 +25,7 @@ from receiver.metrics import Metrics
 from receiver.model import Alert
 from receiver.store import own_alerts
 from receiver.store.engine import Conn, Store
+from receiver.store.jobs import Turn
 from receiver.watch_pace import Pace
 from receiver.watch_rules import UNALERTED, VM_FAILED, Failing, Standing, failing_of, judge
 
@@ -86,11 +87,14 @@ class OwnAlerts:
         metrics: Metrics,
         redact: Callable[[str], tuple[str, int]],
         *,
+        owner: str,
         on_alert: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
         """`on_alert`: the inbox has something new; `on_change`: a story wants evidence."""
         self._store = store
+        self._turn = Turn(store, "watch", owner, clock.monotonic)
+        self._had_turn = False
         self._watch = config.watch
         self._clock = clock
         self._metrics = metrics
@@ -125,12 +129,20 @@ class OwnAlerts:
 
     async def run(self) -> None:
         """Work for ever."""
-        for alert in await self._store.browse(own_alerts.firing):
-            self._raised.setdefault(alert.labels.get("plan", ""), {})[alert.fingerprint] = alert
         async with asyncio.TaskGroup() as all_of_them:
             for one in self._watched.values():  # a cluster that hangs holds up no other
                 all_of_them.create_task(self._every(TICK_S, partial(self._round, one)))
             all_of_them.create_task(self._every(JUDGE_EVERY_S, self._judge_waiting))
+
+    async def _ours(self) -> bool:
+        """Is it our turn to read Plans and to raise alerts? Then with all that whoever had it before has raised."""
+        had, self._had_turn = self._had_turn, await self._turn.ours()
+        if self._had_turn and not had:
+            raised: dict[str, dict[str, Alert]] = {}
+            for alert in await self._store.browse(own_alerts.firing):
+                raised.setdefault(alert.labels.get("plan", ""), {})[alert.fingerprint] = alert
+            self._raised = raised
+        return self._had_turn
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -145,7 +157,7 @@ class OwnAlerts:
             log.exception("watch.bug")
 
     async def _round(self, one: _Watched) -> None:
-        if not one.current:
+        if not one.current or not await self._ours():
             return
         while one.ended:
             await self._ended(one, one.ended.pop())
@@ -228,6 +240,8 @@ class OwnAlerts:
 
     async def _judge_waiting(self) -> None:
         """Judge what time or Alertmanager may have changed: alerts that fire, and failures that nobody told."""
+        if not await self._ours():
+            return
         now = self._clock.monotonic()
         for one in self._watched.values():
             # Counted from when we saw it: what came while we were away, Alertmanager is still sending.

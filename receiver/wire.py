@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,10 @@ from receiver.model import Alert, AlertStatus
 
 MAX_DEPTH_ERROR = "nested too deeply"
 _FRACTION = re.compile(r"(\.\d{6})\d+")
+_NEVER = "0001-01-01T00:00:00Z"
+_WHOLE_SECONDS = len(_NEVER)
+_UNCLEAN = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+"""How a NUL or a lone surrogate comes out of a JSON text; neither can stand in one as it is."""
 
 
 class UnusableBodyError(ValueError):
@@ -42,7 +46,8 @@ class Body:
 
 def parse_body(raw: bytes, now: datetime) -> Body:
     """Read a body. `now` stands in for a missing or unreadable `startsAt`. Raises UnusableBodyError."""
-    document = _document(raw)
+    text = raw.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    document = _document(text)
     version = document.get("version")
     if version != "4":
         raise UnusableBodyError(
@@ -51,10 +56,11 @@ def parse_body(raw: bytes, now: datetime) -> Body:
     alerts = document.get("alerts")
     if not isinstance(alerts, list):
         raise UnusableBodyError(f"alerts is {_kind(alerts)}, not a list: send Alertmanager's own webhook body")
+    cleaned = _cleaner(text)
     good: list[Alert] = []
     rejected: list[Rejected] = []
     for index, item in enumerate(alerts):
-        result = _alert(index, item, now)
+        result = _alert(index, item, now, cleaned)
         if isinstance(result, Rejected):
             rejected.append(result)
         else:
@@ -65,9 +71,14 @@ def parse_body(raw: bytes, now: datetime) -> Body:
     return Body(tuple(good), tuple(rejected))
 
 
-def _document(raw: bytes) -> Mapping[str, Any]:
+def read_held(item: object, now: datetime) -> Alert | None:
+    """Read an alert as `GET /api/v2/alerts` gives it, which holds only what fires; None where nobody can."""
+    found = _alert(0, {**item, "status": "firing"} if isinstance(item, dict) else item, now, clean)
+    return found if isinstance(found, Alert) else None
+
+
+def _document(text: str) -> Mapping[str, Any]:
     try:
-        text = raw.decode("utf-8", errors="replace").removeprefix("\ufeff")
         document = json.loads(text, parse_constant=lambda _: None, parse_int=_integer)
     except RecursionError:
         raise UnusableBodyError(f"the body is {MAX_DEPTH_ERROR}") from None
@@ -84,14 +95,20 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 400 else float(digits)
 
 
-def _alert(index: int, item: object, now: datetime) -> Alert | Rejected:
+def _cleaner(text: str) -> Callable[[str], str]:
+    """Return what makes the strings of a JSON text clean: nothing, where none of them can need it."""
+    return clean if _UNCLEAN.search(text) else str
+
+
+def _alert(index: int, item: object, now: datetime, cleaned: Callable[[str], str]) -> Alert | Rejected:
     if not isinstance(item, dict):
         return Rejected(index, "not an object", f"{_kind(item)}, not an object")
     status = item.get("status")
     if status not in ("firing", "resolved"):
         return Rejected(index, "no status", f"status is {_shown(status)}, not firing or resolved")
-    labels = _strings(item.get("labels"))
-    labels = {name: value for name, value in labels.items() if value and name}
+    labels = _strings(item.get("labels"), cleaned)
+    if "" in labels or "" in labels.values():
+        labels = {name: value for name, value in labels.items() if value and name}
     if not labels:
         return Rejected(index, "no labels", "no label with a value")
     starts_at = _time(item.get("startsAt")) or now
@@ -101,25 +118,27 @@ def _alert(index: int, item: object, now: datetime) -> Alert | Rejected:
         fingerprint=fingerprint(labels),
         status=AlertStatus(status),
         labels=labels,
-        annotations=_strings(item.get("annotations")),
+        annotations=_strings(item.get("annotations"), cleaned),
         starts_at=starts_at,
         ends_at=ends_at,
-        generator_url=clean(url) if isinstance(url, str) else "",
+        generator_url=cleaned(url) if isinstance(url, str) else "",
     )
 
 
-def _strings(value: object) -> dict[str, str]:
+def _strings(value: object, cleaned: Callable[[str], str]) -> dict[str, str]:
     """Return a string map; scalars become text, everything else is left out."""
     if not isinstance(value, dict):
         return {}
+    if cleaned is str and {str}.issuperset(map(type, value.values())):
+        return value  # as all real ones are
     found: dict[str, str] = {}
     for name, item in value.items():
         if isinstance(item, str):
-            found[clean(name)] = clean(item)
+            found[cleaned(name)] = cleaned(item)
         elif isinstance(item, bool):
-            found[clean(name)] = "true" if item else "false"
+            found[cleaned(name)] = "true" if item else "false"
         elif isinstance(item, (int, float)):
-            found[clean(name)] = str(item)
+            found[cleaned(name)] = str(item)
     return found
 
 
@@ -138,10 +157,14 @@ def _time(value: object) -> datetime | None:
     """Return the moment in UTC; None for the zero time, and for what nobody can read."""
     if not isinstance(value, str):
         return None
+    if value == _NEVER:
+        return None
     try:
-        moment = datetime.fromisoformat(_FRACTION.sub(r"\1", value.strip()))
+        moment = datetime.fromisoformat(_FRACTION.sub(r"\1", value.strip()) if len(value) > _WHOLE_SECONDS else value)
         if moment.year <= 1:
             return None
+        if moment.tzinfo is UTC:
+            return moment
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None

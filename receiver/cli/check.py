@@ -88,6 +88,7 @@ def _print(
     said = ", ".join(_counted(number, word) for number, word in counts if number)
     if config is not None:
         had = f"{_counted(len(config.receivers), 'receiver')}, {_counted(len(config.destinations), 'destination')}"
+        had += f", {_counted(len(config.included), 'included file')}" if config.included else ""
         said = f"good ({had})" + (f", {said}" if said else "") if len(problems) == warnings else said
     out.print(f"{file}: {said}", soft_wrap=True)
     if asked:

@@ -1,6 +1,8 @@
-"""`config schema`: the JSON schema of routes.yaml."""
+"""`config schema`: the JSON schemas of routes.yaml and of what it includes."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -17,6 +19,8 @@ def _config() -> None:
 
 
 @app.command("schema")
-def config_schema() -> None:
-    """Print the JSON schema of routes.yaml, for editors."""
-    print_json(schema(ALL))
+def config_schema(
+    include: Annotated[bool, typer.Option("--include", help="Of a file that routes.yaml includes.")] = False,
+) -> None:
+    """Print the JSON schema of routes.yaml, or of a file that it includes, for editors."""
+    print_json(schema(ALL, included=include))

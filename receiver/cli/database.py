@@ -17,6 +17,7 @@ from receiver.cli.common import Exit, database_url
 from receiver.cli.output import fail
 from receiver.store import upgrade as upgrade_module
 from receiver.store.engine import Store, StoreBusyError
+from receiver.store.postgres import driver_url
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ async def _work(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
 def schema_of(url: str) -> tuple[str | None, str, frozenset[str]]:
     """Return a database's schema, the one of this version, and all that this version knows."""
     script = ScriptDirectory(str(Path(upgrade_module.__file__).parent / "migrations"))
-    engine = create_engine(url)
+    engine = create_engine(driver_url(url))
     try:
         with engine.connect() as conn:
             current = MigrationContext.configure(conn).get_current_revision()

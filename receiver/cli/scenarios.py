@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -47,6 +47,8 @@ class Scenario(StrEnum):
     """The failure, and a person who cancels the plan."""
     ALERT = "alert"
     """An alert that is not about a plan: a node on which VMs run."""
+    STORM = "storm"
+    """Three plans that fail at once, told in one message; a fourth joins it, and all are fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,17 @@ class Played:
     acts: tuple[Act, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """Failures that are told as one, see `docs/storms.md`."""
+
+    first: tuple[Played, ...]
+    joins: Played
+    ends: Act
+
+
+STORM_AFTER = 2
+"""`digest_after` of the storm that is played: with three failures it is one, whatever a channel has room for."""
 RERUN = Act("a new run starts", PlanState(PlanPhase.EXECUTING, SECOND_RUN), resolves=True)
 FIXED = Act("the new run succeeds", PlanState(PlanPhase.SUCCEEDED, SECOND_RUN, counts=VMCounts(20, 0, 20)))
 CANCELED = Act("somebody cancels the plan", PlanState(PlanPhase.CANCELED), resolves=True)
@@ -91,23 +104,38 @@ def play(scenario: Scenario, now: datetime, mark: str) -> Played:
             return _plan(now, mark, _bitlocker, RERUN, FIXED)
         case Scenario.CANCELED:
             return _plan(now, mark, _bitlocker, CANCELED)
-        case Scenario.BITLOCKER:
+        case Scenario.BITLOCKER | Scenario.STORM:
             return _plan(now, mark, _bitlocker)
+
+
+def play_storm(now: datetime, mark: str) -> Storm:
+    """Return the storm: two causes, so that it can be seen how they are told apart."""
+    first = (
+        _plan(now, mark, _full, name="pay-w17-04", number=1),
+        _plan(now, mark, _full, name="crd-w17-02", namespace="cards-prod", number=2),
+        _plan(now, mark, _bitlocker, number=3),
+    )
+    joins = _plan(now, mark, _full, name="trs-w17-11", namespace="treasury-prod", number=4)
+    return Storm(first, joins, replace(FIXED, what="new runs of all plans succeed", resolves=True))
 
 
 def _alert(labels: dict[str, str], summary: str, started: datetime) -> Alert:
     return Alert(fingerprint(labels), AlertStatus.FIRING, labels, {"summary": summary}, started, None)
 
 
-def _plan(now: datetime, mark: str, evidence: Callable[[datetime], Evidence], *acts: Act) -> Played:
+def _plan(
+    now: datetime, mark: str, evidence: Callable[[datetime], Evidence], *acts: Act,
+    name: str = "pay-w17-03", namespace: str = "payments-prod", number: int = 0,
+) -> Played:  # fmt: skip
     started = now - timedelta(minutes=5)
+    uid = f"test-{mark}-{number}" if number else f"test-{mark}"
     identity = Identity(
-        subject=f"plan/test-{mark}",
+        subject=f"plan/{uid}",
         kind="plan",
-        uid=f"test-{mark}",
+        uid=uid,
         namespace="mig-payments",
-        name="pay-w17-03",
-        target_namespace="payments-prod",
+        name=name,
+        target_namespace=namespace,
         owner_namespace="mig-payments",
     )
     labels = {
@@ -172,6 +200,26 @@ def _bitlocker(started: datetime) -> Evidence:
         ),
         commands=(Link("Run again", _RERUN),),
         complete=True,
+    )
+
+
+def _full(started: datetime) -> Evidence:
+    known = _bitlocker(started)
+    return replace(
+        known,
+        run_name="",
+        counts=VMCounts(total=6, failed=2, succeeded=4),
+        failures=tuple(replace(vm, step="DiskTransfer", phase="CopyDisks") for vm in known.failures[:2]),
+        impact_text="2 VMs were On and are off. No target VM exists: powering on the sources is a safe way back.",
+        logs=(),
+        cause=Cause(
+            id="storage-full",
+            sentence="the storage class nfs-gold has no space left",
+            certainty="2 of 2 logs",
+            owner="storage",
+            remedy=("Extend the storage behind nfs-gold, then run the plans again.",),
+        ),
+        commands=(),
     )
 
 

@@ -27,18 +27,18 @@ from receiver.attempt import Destination
 from receiver.cli.common import CONFIG_OPTION, Exit, database_url, load_or_exit
 from receiver.cli.database import file_of, with_store
 from receiver.cli.output import JSON_OPTION, console, fail, print_json
-from receiver.cli.scenarios import OVER, Act, Played, Scenario, play
+from receiver.cli.scenarios import OVER, STORM_AFTER, Act, Played, Scenario, play, play_storm
 from receiver.clock import SystemClock
 from receiver.config.model import Config
 from receiver.deliver import Deliverer
 from receiver.destinations.registry import ALL
-from receiver.digests import Admission
+from receiver.digests import Admission, Digester, Rehearsal
 from receiver.incoming import Incoming
 from receiver.metrics import Metrics
 from receiver.model import AlertStatus, DeliveryState, Reason
 from receiver.record import Recorder
 from receiver.routing.tree import Routed, Target
-from receiver.store import deliveries, stories
+from receiver.store import deliveries, digests, stories
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import Conn, Store, sqlite_url
 from receiver.store.upgrade import FileLock, LockedError, upgrade
@@ -112,6 +112,8 @@ def send_test(
     if not found.destinations:
         fail(Exit.NO, f"the receiver {receiver} has no destination", "give it one")
     served = _is_served()
+    if scenario is Scenario.STORM and not end and not loaded.global_.digest_after:
+        fail(Exit.NO, "storms are told one by one here (digest_after: 0)", "set global.digest_after to see one")
     if (keep or end) and not served:
         fail(
             Exit.UNASKED, "no service holds the database", "start `mtv-receiver serve`: only it can go on with a story"
@@ -166,7 +168,7 @@ class _Work:
         self._keep, self._end = keep, end
         self._wait_s = wait_s
         self._told = told
-        self._seq = 0
+        self._mark = secrets.token_hex(6)
 
     async def served(self, store: Store) -> Outcome:
         """Leave the delivering to the service that holds the database."""
@@ -180,18 +182,20 @@ class _Work:
             await asyncio.to_thread(upgrade, url)
             async with Store.open(url) as store, self._destinations() as made:
                 teller = self._teller(made)
+                clock, metrics, owner = SystemClock(), Metrics([kind.kind for kind in ALL]), secrets.token_hex(8)
                 deliverer = Deliverer(
-                    store, self._config, made, teller, SystemClock(), Metrics([kind.kind for kind in ALL]),
-                    jitter=random.random, owner=secrets.token_hex(8), admission=Admission(self._config, _random80),
+                    store, self._config, made, teller, clock, metrics,
+                    jitter=random.random, owner=owner, admission=Admission(self._config, _random80),
                 )  # fmt: skip
-                running = asyncio.create_task(deliverer.run())
+                digester = Digester(store, self._config, clock, metrics, owner=owner, on_change=deliverer.wake)
+                running = [asyncio.create_task(each.run()) for each in (deliverer, digester)]
                 try:
                     return await self._run(store, made, served=False)
                 finally:
                     await deliverer.drain(_DRAIN_S)
-                    running.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await running
+                    for task in running:
+                        task.cancel()
+                    await asyncio.gather(*running, return_exceptions=True)
 
     @asynccontextmanager
     async def _destinations(self) -> AsyncIterator[dict[str, Destination]]:
@@ -204,23 +208,55 @@ class _Work:
     async def _run(self, store: Store, made: dict[str, Destination], *, served: bool) -> Outcome:
         recorder = Recorder(self._config, self._teller(made), _random80)
         if self._end:
-            story = self._end
-            await store.write(lambda conn: _refuse_real(conn, story))
+            mine = await store.write(lambda conn: _all_of_test(conn, self._end))
+        elif self._scenario is Scenario.STORM:
+            mine = await self._storm(store, recorder, made)
         else:
-            played = play(self._scenario, SystemClock().now(), secrets.token_hex(6))
-            story = await store.write(lambda conn: self._begin(conn, recorder, played))
-            rows = await self._caught_up(store, story)
-            for act in played.acts:
-                if any(row.state is DeliveryState.DELIVERED for row in rows):
-                    self._told(f"  {act.what}")
-                    await store.write(partial(self._go_on, recorder=recorder, story=story, act=act))
-                    rows = await self._caught_up(store, story)
-        before = await self._caught_up(store, story)
+            mine = await self._one(store, recorder)
+        before = await self._caught_up(store, mine)
         if self._keep:
-            return Outcome(story, served, self._shown(before, before, made), ended=False)
-        await store.write(lambda conn: self._go_on(conn, recorder, story, OVER))
-        after = await self._caught_up(store, story)
-        return Outcome(story, served, self._shown(before, after, made), ended=True)
+            return Outcome(mine[0], served, self._shown(before, before, made), ended=False)
+        await store.write(lambda conn: self._go_on(conn, recorder, mine, OVER))
+        after = await self._caught_up(store, mine)
+        return Outcome(mine[0], served, self._shown(before, after, made), ended=True)
+
+    async def _one(self, store: Store, recorder: Recorder) -> list[str]:
+        """Play what happens to one failure."""
+        played = play(self._scenario, SystemClock().now(), self._mark)
+        mine = [await store.write(lambda conn: self._begin(conn, recorder, played))]
+        rows = await self._caught_up(store, mine)
+        for act in played.acts:
+            if any(row.state is DeliveryState.DELIVERED for row in rows):
+                self._told(f"  {act.what}")
+                await store.write(partial(self._go_on, recorder=recorder, mine=mine, act=act))
+                rows = await self._caught_up(store, mine)
+        return mine
+
+    async def _storm(self, store: Store, recorder: Recorder, made: dict[str, Destination]) -> list[str]:
+        """Play failures that are too many to be told one by one. Who comes is admitted before anybody could tell it."""
+        storm = play_storm(SystemClock().now(), self._mark)
+        limited = replace(self._config, global_=replace(self._config.global_, digest_after=STORM_AFTER))
+        admission = Admission(limited, _random80)
+        mine: list[str] = []
+
+        async def come(conn: Conn, coming: Sequence[Played]) -> list[str]:
+            came = [await self._begin(conn, recorder, each) for each in coming]
+            test = Rehearsal(f"test-{self._mark}", frozenset(came))
+            for one in self._config.receivers[self._receiver].destinations:
+                if (there := made[one.identity]) and admission.concerns(there.sender):
+                    await admission.admit(conn, there.config, there.sender, test)
+            return came
+
+        mine += await store.write(lambda conn: come(conn, storm.first))
+        rows = await self._caught_up(store, mine)
+        if any(row.state is DeliveryState.DELIVERED for row in rows):
+            self._told("  a fourth plan fails and joins")
+            mine += await store.write(lambda conn: come(conn, (storm.joins,)))
+            await self._caught_up(store, mine)
+            if not self._keep:
+                self._told(f"  {storm.ends.what}")
+                await store.write(partial(self._go_on, recorder=recorder, mine=mine, act=storm.ends))
+        return mine
 
     async def _begin(self, conn: Conn, recorder: Recorder, played: Played) -> str:
         recorded = await recorder.record(conn, [self._incoming(played)])
@@ -229,16 +265,17 @@ class _Work:
         await recorder.gathered(conn, story, played.evidence, lambda draft, alert: routed, None, None)
         return story
 
-    async def _go_on(self, conn: Conn, recorder: Recorder, story: str, act: Act) -> None:
-        draft = await stories.load_draft(conn, story, await stories.now_of(conn))
-        if draft is None or not draft.open:
-            return
-        for row in draft.alerts.values():
-            if act.resolves and row.firing:
-                row.alert = replace(row.alert, status=AlertStatus.RESOLVED, ends_at=SystemClock().now())
-                row.dirty = True
-        await stories.save(conn, draft, None, "", "")
-        await recorder.plan_changed(conn, story, act.plan)
+    async def _go_on(self, conn: Conn, recorder: Recorder, mine: Sequence[str], act: Act) -> None:
+        for story in mine:
+            draft = await stories.load_draft(conn, story, await stories.now_of(conn))
+            if draft is None or not draft.open:
+                continue
+            for row in draft.alerts.values():
+                if act.resolves and row.firing:
+                    row.alert = replace(row.alert, status=AlertStatus.RESOLVED, ends_at=SystemClock().now())
+                    row.dirty = True
+            await stories.save(conn, draft, None, "", "")
+            await recorder.plan_changed(conn, story, act.plan)
 
     def _incoming(self, played: Played) -> Incoming:
         return Incoming(1, SOURCE, played.alert, "failure", played.identity, played.plan, self._routed())
@@ -248,16 +285,16 @@ class _Work:
         targets = (Target(one, (reason,), ()) for one in self._config.receivers[self._receiver].destinations)
         return Routed(tuple(targets), (), {}, notify_success=False)
 
-    async def _caught_up(self, store: Store, story: str) -> list[DeliveryRow]:
-        """Wait until every destination shows the story as it is, refuses it, or the time is over."""
+    async def _caught_up(self, store: Store, mine: Sequence[str]) -> list[DeliveryRow]:
+        """Wait until every destination shows the stories as they are, refuses them, or the time is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait_s):
                 while True:
-                    rows = await store.read(lambda conn: deliveries.of_story(conn, story))
-                    if all(_at_rest(row) for row in rows):
+                    rows, current = await store.read(lambda conn: _rows(conn, mine))
+                    if current and all(_at_rest(row) for row in rows):
                         return rows
                     await asyncio.sleep(LOOK_EVERY_S)
-        return await store.read(lambda conn: deliveries.of_story(conn, story))
+        return (await store.read(lambda conn: _rows(conn, mine)))[0]
 
     def _shown(
         self, before: Sequence[DeliveryRow], after: Sequence[DeliveryRow], made: dict[str, Destination]
@@ -271,15 +308,27 @@ class _Work:
             sender = made[row.destination].sender if row.destination in made else None
             url = sender.link(json.loads(last.root)) if sender and last.root else ""
             found.append(Shown(row.label, row.state.value, url, row.error))
-        return tuple(found)
+        return tuple(dict.fromkeys(found))  # of a storm an endpoint is told every story
 
 
-async def _refuse_real(conn: Conn, story: str) -> None:
+async def _all_of_test(conn: Conn, story: str) -> list[str]:
+    """Return the stories that came with one; a storm has several."""
     draft = await stories.load_draft(conn, story, await stories.now_of(conn))
     if draft is None:
         _no(f"no story has the id {story}", "see `mtv-receiver stories list`")
     if not draft.test:
         _no(f"story {story} is no test", "it ends when its failure is over")
+    told = (story,) if draft.kind == digests.KIND else await digests.telling_of(conn, [story])
+    members = [row.story for digest in told for row in await digests.members(conn, digest)]
+    return list(dict.fromkeys(members)) or [story]
+
+
+async def _rows(conn: Conn, mine: Sequence[str]) -> tuple[list[DeliveryRow], bool]:
+    """Return what tells of the stories, and whether all that a digest tells is as it is now."""
+    told = await digests.telling_of(conn, mine)
+    rows = [row for story in (*told, *mine) for row in await deliveries.of_story(conn, story)]
+    current = all([await digests.up_to_date(conn, digest) for digest in told])
+    return [row for row in rows if row.state is not DeliveryState.DIGEST], current
 
 
 def _no(what: str, cure: str) -> NoReturn:

@@ -10,10 +10,11 @@ import re2
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from receiver.config.known_errors import ANYWHERE, LOGS, KnownError, Place, compiled, flat, reason_of
-from receiver.config.positions import MAX_BYTES, Document, Path, YamlError, read_yaml
+from receiver.config.positions import Document, Path, YamlError, read_yaml
 from receiver.config.problems import Problem, Problems, dotted
 from receiver.config.reader import Reader
 from receiver.config.settings import LinkUrl, Names, Settings
+from receiver.config.sources import Sources
 
 MAX_CAUSES: Final = 1_000  # of all files: every text of every failure is compared with each of them
 _ID_LIMIT: Final = 60
@@ -75,7 +76,7 @@ class CauseWire(Settings):
 
 
 def read_causes_files(
-    files: Sequence[FilePath], path: Path, problems: Problems
+    files: Sequence[FilePath], path: Path, problems: Problems, sources: Sources
 ) -> tuple[tuple[KnownError, ...], tuple[Problem, ...]]:
     """Return the causes of all files in their order, and what is wrong in them.
 
@@ -88,21 +89,14 @@ def read_causes_files(
             problems.add((*path, at), f"there is no file {file}", "create it, or remove it from the list")
             continue
         try:
-            with file.open("rb") as stream:
-                content = stream.read(MAX_BYTES + 1)
+            content = sources.read(file)
         except OSError as error:
             problems.add((*path, at), f"{file} cannot be read ({error.strerror})", "let this user read it")
             continue
-        wrong += read_causes(_shown(file, problems.file), content, found)
+        wrong += read_causes(sources.shown(file), content, found)
     if len(found) > MAX_CAUSES:
         problems.add(path, f"more than {MAX_CAUSES} causes", "keep those that happen")
     return tuple(cause for cause, _ in found.values()), tuple(wrong)
-
-
-def _shown(file: FilePath, config: str) -> str:
-    """Return the file's name as people wrote it: relative where the configuration's own is."""
-    folder = FilePath(config).parent
-    return str(folder / file.relative_to(folder.absolute()) if file.is_relative_to(folder.absolute()) else file)
 
 
 def read_causes(file: str, content: bytes, found: dict[str, tuple[KnownError, str]]) -> tuple[Problem, ...]:

@@ -1,4 +1,4 @@
-"""The JSON schema of routes.yaml, for editors: made from the same models that read the file."""
+"""The JSON schemas of routes.yaml and of what it includes, for editors: made from the models that read the files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import create_model
 
 from receiver.config.durations import duration_text
 from receiver.config.settings import Settings
-from receiver.config.wire import EntryWire, ReceiverWire, RoutesFile
+from receiver.config.wire import EntryWire, IncludedFile, ReceiverWire, RoutesFile
 
 if TYPE_CHECKING:
     from receiver.destinations import Kind
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
 _REFUSED: Final = ("match", "match_re")
 
 
-def schema(kinds: Sequence[Kind]) -> dict[str, Any]:
-    """Return a JSON schema (draft 2020-12) that takes what `load` takes, except for rules between keys."""
+def schema(kinds: Sequence[Kind], *, included: bool = False) -> dict[str, Any]:
+    """Return a JSON schema (draft 2020-12) that takes what `load` takes, except for rules between keys.
+
+    Of routes.yaml, or of a file that it includes.
+    """
     lists: Any = {}
     for kind in kinds:
         settings: type[Settings] = kind.settings
         entry = create_model(f"{kind.kind}_entry", __base__=(settings, EntryWire), __doc__=settings.__doc__)
         lists[kind.config_key] = (tuple[entry, ...], ())  # type: ignore[valid-type]  # made a line above
     receiver = create_model("receiver", __base__=ReceiverWire, __doc__=ReceiverWire.__doc__, **lists)
-    receivers: Any = {"receivers": (tuple[receiver, ...], ...)}  # type: ignore[valid-type]  # made a line above
-    whole = create_model("routes_file", __base__=RoutesFile, __doc__=RoutesFile.__doc__, **receivers)
+    model = IncludedFile if included else RoutesFile
+    needed = () if included else ...
+    receivers: Any = {"receivers": (tuple[receiver, ...], needed)}  # type: ignore[valid-type]  # made some lines above
+    whole = create_model("routes_file", __base__=model, __doc__=model.__doc__, **receivers)
     result = whole.model_json_schema()
     definitions = result["$defs"]
     definitions.pop("Secret", None)
@@ -35,7 +40,11 @@ def schema(kinds: Sequence[Kind]) -> dict[str, Any]:
     for key in _REFUSED:
         route.pop(key)
     _tidy(result)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result, "title": "mtv-receiver routes.yaml"}
+    if not included:  # all receivers may stand in included files
+        result["required"].remove("receivers")
+        result["anyOf"] = [{"required": ["receivers"]}, {"required": ["include"]}]
+    title = "mtv-receiver included file" if included else "mtv-receiver routes.yaml"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result, "title": title}
 
 
 def _tidy(node: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import re2
 
 from receiver.config.causes_files import read_causes_files
-from receiver.config.matching import check_names, read_globs, read_matchers
+from receiver.config.include import read_include
+from receiver.config.matching import read_globs
 from receiver.config.model import Config, Receiver, Route
-from receiver.config.positions import MAX_BYTES, Document, YamlError, read_yaml
+from receiver.config.positions import YamlError, read_yaml
 from receiver.config.problems import ConfigError, Problem, Problems, dotted
 from receiver.config.reader import Reader
 from receiver.config.receivers import read_receivers
@@ -26,17 +26,18 @@ from receiver.config.sections import (
     read_alertmanagers,
     read_clusters,
     read_global,
+    read_heartbeat,
+    read_storage,
     read_subjects,
     read_watch,
-    read_web,
 )
+from receiver.config.sources import Sources
+from receiver.config.web import read_web
 from receiver.config.wire import (
-    HeartbeatWire,
     NamespaceRoutingWire,
     RedactionWire,
     RestWire,
     RoutesFile,
-    StorageWire,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigError", "Problem", "check", "load"]
 
-_NOT_ACTED_ON: Final = ("heartbeat", "namespace_routing")
+_NOT_ACTED_ON: Final = ("namespace_routing",)
 
 
 def load(path: Path, kinds: Sequence[Kind]) -> Config:
@@ -61,9 +62,9 @@ def load(path: Path, kinds: Sequence[Kind]) -> Config:
 def check(path: Path, kinds: Sequence[Kind]) -> tuple[Config | None, tuple[Problem, ...]]:
     """Return the configuration, None where it cannot be used, and all problems and warnings in file order."""
     file = str(path)
+    sources = Sources(path)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = sources.main()
     except OSError as error:
         cure = "name an existing file by --config or MTV_RECEIVER_CONFIG"
         return None, (Problem(file, 1, 1, "", f"cannot be read ({error.strerror})", cure),)
@@ -79,22 +80,23 @@ def check(path: Path, kinds: Sequence[Kind]) -> tuple[Config | None, tuple[Probl
         problems.add((), "not a mapping", "write keys such as receivers: and route:")
     if problems.sorted():
         return None, problems.sorted()
-    config = _File(document, problems, path, kinds).config(hashlib.sha256(content).hexdigest()[:12])
+    config = _File(problems, sources, kinds).config()
     found = problems.sorted()
     return (None if any(not problem.warning for problem in found) else config), found
 
 
 class _File:
-    """One file while it is read: all sections, whatever is wrong with the others."""
+    """One file, with those that it includes, while it is read: all sections, whatever is wrong with the others."""
 
-    def __init__(self, document: Document, problems: Problems, path: Path, kinds: Sequence[Kind]) -> None:
-        self._raw: dict[str, Any] = document.value
+    def __init__(self, problems: Problems, sources: Sources, kinds: Sequence[Kind]) -> None:
+        self._included = read_include(problems, sources)
+        self._raw: dict[str, Any] = problems.document.value
         self._problems = problems
-        self._path = path
+        self._sources = sources
         self._kinds = kinds
-        self._reader = Reader(problems, path.absolute().parent)
+        self._reader = Reader(problems, sources.folder)
 
-    def config(self, digest: str) -> Config | None:
+    def config(self) -> Config | None:
         """Return the configuration, or None where it has no receivers or route that could be used."""
         raw, reader = self._raw, self._reader
         self._top_level()
@@ -110,28 +112,34 @@ class _File:
         subjects = DEFAULT_SUBJECTS
         if "subjects" in raw:
             subjects = read_subjects(raw["subjects"], ("subjects",), reader)
-        storage = self._section(StorageWire, "storage") or StorageWire()
-        if isinstance(raw.get("storage"), Mapping) and "max_bytes" in raw["storage"]:
-            self._problems.warn(("storage", "max_bytes"), *NOT_YET)
+        storage = read_storage(raw.get("storage", {}), ("storage",), reader)
         intervals = read_time_intervals(raw.get("time_intervals", []), ("time_intervals",), reader)
         names = Names(self._receiver_names(receivers), self._named("time_intervals"), plan_alert_names(subjects))
         route = read_route(raw["route"], ("route",), reader, names) if "route" in raw else None
-        self._later_sections(names)
+        heartbeat = None
+        if "heartbeat" in raw:
+            heartbeat = read_heartbeat(raw["heartbeat"], ("heartbeat",), reader, names.receivers)
+        self._later_sections()
         rest = self._rest()
-        causes, wrong = read_causes_files(rest.causes_files if rest else (), ("causes_files",), self._problems)
+        causes_files = rest.causes_files if rest else ()
+        causes, wrong = read_causes_files(causes_files, ("causes_files",), self._problems, self._sources)
         self._problems.take(wrong)
+        self._warn_of_dead_buttons(actions.allow)
         if route is not None:
             self._refuse_silent_root(route, receivers)
-            self._warn_of_unused(route, receivers)
+            if not self._included.broken:
+                self._warn_of_unused(route, receivers)
         if route is None or not route.receivers:
             return None
+        files = self._files(rest, receivers)
         return Config(
-            path=self._path,
+            path=self._sources.path,
             route=route,
             receivers=receivers,
             global_=global_,
             web=web,
             watch=watch,
+            heartbeat=heartbeat,
             actions=actions,
             alertmanagers=alertmanagers,
             clusters=clusters,
@@ -141,8 +149,11 @@ class _File:
             redaction_patterns=self._redaction(),
             runbooks=dict(rest.runbooks) if rest else {},
             causes=causes,
-            retention_s=storage.retention,
-            hash=digest,
+            storage=storage,
+            hash=self._sources.hash,
+            files=files,
+            included=self._included.files,
+            globs=self._included.globs,
         )
 
     def _top_level(self) -> None:
@@ -153,7 +164,7 @@ class _File:
         for path, place, first in self._problems.document.duplicates:
             self._problems.at(place, path, f"stands here a second time, first in line {first.line}", "keep one of them")
         for key in ("receivers", "route"):
-            if key not in self._raw:
+            if key not in self._raw and not (key == "receivers" and self._included.broken):
                 self._problems.add((), f"{key} is missing", f"add {key}: …")
 
     def _receivers(self) -> dict[str, Receiver]:
@@ -168,25 +179,19 @@ class _File:
     def _named(self, section: str) -> dict[str, None]:
         items = self._raw.get(section)
         named = [item.get("name") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
-        return {str(name): None for name in named if isinstance(name, str) and name}
+        return {str(name): None for name in (*named, *self._included.names) if isinstance(name, str) and name}
 
     def _section(self, model: type[Any], key: str) -> Any:
         if key not in self._raw:
             return None
         return self._reader.read(model, self._reader.mapping(self._raw[key], (key,)), (key,))
 
-    def _later_sections(self, names: Names) -> None:
+    def _later_sections(self) -> None:
         """Check the form of what this version does not act on, and say that it does not."""
         problems = self._problems
         for key in _NOT_ACTED_ON:
             if key in self._raw:
                 problems.warn((key,), *NOT_YET)
-        heartbeat: HeartbeatWire | None = self._section(HeartbeatWire, "heartbeat")
-        if heartbeat is not None:
-            read_matchers(heartbeat.matchers, ("heartbeat", "matchers"), problems)
-            if heartbeat.receiver:
-                path = ("heartbeat", "receiver")
-                check_names([heartbeat.receiver], names.receivers, "receiver", path, problems)
         allowed: NamespaceRoutingWire | None = self._section(NamespaceRoutingWire, "namespace_routing")
         if allowed is not None:
             path = ("namespace_routing", "allow")
@@ -216,6 +221,14 @@ class _File:
             )
         return rest
 
+    def _files(self, rest: RestWire | None, receivers: Mapping[str, Receiver]) -> tuple[Path, ...]:
+        own = {one.templates_dir for receiver in receivers.values() for one in receiver.destinations}
+        folders = sorted(one for one in {*own, rest.templates if rest else None} if one is not None)
+        for folder in folders:
+            self._sources.templates(folder)
+        causes = rest.causes_files if rest else ()
+        return (self._sources.path, *self._included.files, *causes, *folders)
+
     def _refuse_silent_root(self, route: Route, receivers: Mapping[str, Receiver]) -> None:
         """What matches no other route must reach somebody. Receivers with problems of their own are said there."""
         listed = self._raw["receivers"] if isinstance(self._raw.get("receivers"), list) else []
@@ -229,6 +242,27 @@ class _File:
             self._problems.add(
                 ("route", "receiver"), what, "name a receiver that has one, or give this one a destination"
             )
+
+    def _warn_of_dead_buttons(self, allowed: Sequence[str]) -> None:
+        """Slack's buttons that change something are for whom `actions.allow` names: without it for nobody."""
+        place = next(self._ways_to_press(), None)
+        if place is not None and not allowed:
+            what = "nobody may press the buttons that this adds in Slack: actions.allow names nobody"
+            cure = "name people by e-mail address, or a user group, in actions.allow"
+            self._problems.warn(place, what, cure, on_key=True)
+
+    def _ways_to_press(self) -> Iterator[tuple[str | int, ...]]:
+        web = self._raw.get("web")
+        for key in ("slack_signing_secret_file", "slack_signing_secret_env"):
+            if isinstance(web, Mapping) and web.get(key):
+                yield "web", key
+        receivers = self._raw.get("receivers")
+        for at, receiver in enumerate(receivers if isinstance(receivers, list) else ()):
+            entries = receiver.get("slack_configs") if isinstance(receiver, Mapping) else None
+            for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+                for key in ("socket_token_file", "socket_token_env"):
+                    if isinstance(entry, Mapping) and entry.get(key):
+                        yield "receivers", at, "slack_configs", number, key
 
     def _warn_of_unused(self, route: Route, receivers: Mapping[str, Receiver]) -> None:
         used = {name for node in _nodes(route) for name in node.receivers}

@@ -15,7 +15,7 @@ def read_matchers(texts: Sequence[str], path: Path, problems: Problems) -> tuple
     """Read a `matchers:` list; each element may hold several, comma-separated."""
     found: list[Matcher] = []
     for at, text in enumerate(texts):
-        where = _element(path, at, problems)
+        where = problems.element(path, at)
         try:
             matchers, warning = parse_matchers_with_warning(text)
         except MatcherError as error:
@@ -31,7 +31,7 @@ def read_globs(texts: Sequence[str], path: Path, problems: Problems) -> tuple[Gl
     """Read a list of globs."""
     found: list[Glob] = []
     for at, text in enumerate(texts):
-        where = _element(path, at, problems)
+        where = problems.element(path, at)
         try:
             found.append(parse_glob(text))
         except MatcherError as error:
@@ -46,10 +46,4 @@ def check_names(names: Sequence[str], known: Mapping[str, Any], kind: str, path:
             cure = suggestion(
                 name, known, fallback=f"define it, or use one of: {', '.join(sorted(known)) or 'none yet'}"
             )
-            problems.add(_element(path, at, problems), f"there is no {kind} {name!r}", cure)
-
-
-def _element(path: Path, at: int, problems: Problems) -> Path:
-    """Return the path of an element, or of the whole where one value was written instead of a list."""
-    element = (*path, at)
-    return element if element in problems.document.nodes else path
+            problems.add(problems.element(path, at), f"there is no {kind} {name!r}", cure)

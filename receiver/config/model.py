@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from receiver.config import files as watched
 from receiver.config.known_errors import KnownError
+from receiver.config.listening import ListenLimits, ProxyHeader, ServerTLS
+from receiver.config.storage import Storage
 from receiver.routing.intervals import TimeInterval
 from receiver.routing.matchers import Glob, Matcher
 
@@ -169,6 +172,34 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """`heartbeat:` of routes.yaml: an alert that must keep coming."""
+
+    matchers: tuple[Matcher, ...]
+    interval_s: float = 300.0
+    receiver: str = ""
+    """Who is told when it stops; empty: the root receiver."""
+    ping_url: Secret | None = None
+    """Is called while all is well, for somebody outside who notices when it is not."""
+    webhook_silence_s: float | None = None
+    """So long no webhook at all may come; None: for ever."""
+    http: HttpConfig = HttpConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Who may call: any of these. All empty: everybody who reaches the port."""
+
+    bearer: tuple[Secret, ...] = ()
+    basic: tuple[tuple[str, Secret], ...] = ()
+    proxy: ProxyHeader | None = None
+
+    @property
+    def open(self) -> bool:
+        return not self.bearer and not self.basic and self.proxy is None
+
+
+@dataclass(frozen=True, slots=True)
 class AlertmanagerConfig:
     """An Alertmanager (and its peers) that may be asked whether an alert is still there."""
 
@@ -178,6 +209,8 @@ class AlertmanagerConfig:
     receiver: str = "mtv-receiver"
     grace_s: float = 120.0
     http: HttpConfig = HttpConfig()
+    webhook_auth: Auth = Auth()
+    """Open: `web.webhook_auth` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,18 +246,6 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Auth:
-    """Who may call: any of these. All empty: everybody who reaches the port."""
-
-    bearer: tuple[Secret, ...] = ()
-    basic: tuple[tuple[str, Secret], ...] = ()
-
-    @property
-    def open(self) -> bool:
-        return not self.bearer and not self.basic
-
-
-@dataclass(frozen=True, slots=True)
 class Web:
     """`web:` of routes.yaml."""
 
@@ -232,6 +253,8 @@ class Web:
     max_body_bytes: int = 16_777_216
     webhook_auth: Auth = Auth()
     page_auth: Auth = Auth()
+    tls: ServerTLS | None = None
+    limits: ListenLimits = field(default_factory=ListenLimits)
     slack_signing_secret: Secret | None = None
     pagerduty_signing_secret: Secret | None = None
 
@@ -256,6 +279,7 @@ class Config:
     global_: Global = Global()
     web: Web = Web()
     watch: Watch = Watch()
+    heartbeat: Heartbeat | None = None
     actions: ActionRules = ActionRules()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
     clusters: tuple[ClusterConfig, ...] = ()
@@ -266,9 +290,19 @@ class Config:
     runbooks: Mapping[str, str] = field(default_factory=dict)
     causes: tuple[KnownError, ...] = ()
     """Of `causes_files`: they are looked for before those that are shipped."""
-    retention_s: float = 2_592_000.0
+    storage: Storage = field(default_factory=Storage)
     hash: str = ""
-    """Short hash of the file's content, for logs and metrics."""
+    """Short hash of all that was read: which configuration this is, in logs and in the audit."""
+    files: tuple[Path, ...] = ()
+    """All that was read, and the folders of templates."""
+    included: tuple[Path, ...] = ()
+    """Those of `files` that `include` led to."""
+    globs: tuple[str, ...] = ()
+    """Globs of `include`: another file may come."""
+
+    def mark(self) -> str:
+        """Return what changes when a file does that this was read from; a missing one counts as changed."""
+        return watched.mark(self.files, self.path.absolute().parent, self.globs)
 
     @property
     def destinations(self) -> tuple[DestinationConfig, ...]:

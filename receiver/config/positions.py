@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any, Final
 
 import yaml
@@ -54,6 +55,18 @@ class YamlError(Exception):
         self.place, self.what, self.cure, self.path = place, what, cure, path
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which file a document is, where it is not the one that everything began with."""
+
+    file: str
+    """As it stands before a problem."""
+    name: str
+    """As it stands in a reason: `routes.d/payments.yaml`."""
+    folder: FilePath
+    """What its relative paths are relative to."""
+
+
 @dataclass(slots=True)
 class Document:
     """The data of a file, and the place of everything in it."""
@@ -64,6 +77,11 @@ class Document:
     text: str = ""
     nodes: dict[Path, yaml.Node] = field(default_factory=dict)
     keys: dict[Path, yaml.Node] = field(default_factory=dict)
+    origin: Origin | None = None
+
+    def home(self, path: Path) -> tuple[Document, Path]:
+        """Return the document of the file that something stands in, and its path there."""
+        return self, path
 
     def place(self, path: Path, offset: int = 0) -> Place:
         """Return where a scalar starts, or the character `offset` of it where that can be told.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from receiver.config.positions import Document, Path, Place
+    from receiver.config.positions import Document, Origin, Path, Place
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,12 +55,15 @@ class Problems:
 
         A path that is not in the file stands for the nearest thing around it that is.
         """
-        place = self.document.key_place(path) if on_key else self.document.place(path, offset)
+        document, own = self.document.home(path)
+        place = document.key_place(own) if on_key else document.place(own, offset)
         self.at(place, path, what, cure, warning=warning)
 
     def at(self, place: Place, path: Path, what: str, cure: str, *, warning: bool = False) -> None:
         """Note a problem at a place that is known already."""
-        self._found[Problem(self.file, place.line, place.column, dotted(path), what, cure, warning)] = None
+        document, own = self.document.home(path)
+        file = document.origin.file if document.origin else self.file
+        self._found[Problem(file, place.line, place.column, dotted(own), what, cure, warning)] = None
 
     def take(self, problems: Iterable[Problem]) -> None:
         """Note problems of another file that this one names."""
@@ -69,6 +72,38 @@ class Problems:
     def warn(self, path: Path, what: str, cure: str, *, on_key: bool = True) -> None:
         """Note something that works, but not as it may be thought to."""
         self.add(path, what, cure, on_key=on_key, warning=True)
+
+    def element(self, path: Path, at: int) -> Path:
+        """Return the path of a list's element, or of the whole where one value was written instead of a list."""
+        element = (*path, at)
+        document, own = self.document.home(element)
+        return element if own in document.nodes else path
+
+    def written(self, path: Path) -> str:
+        """Return a scalar's text; empty for anything else."""
+        document, own = self.document.home(path)
+        return document.written(own)
+
+    def line_behind(self, path: Path) -> str:
+        """Return what stands behind the key in its line: to explain why a value is empty."""
+        document, own = self.document.home(path)
+        return document.line_behind(own)
+
+    def origin(self, path: Path) -> Origin | None:
+        """Return which file something stands in; None for the one that everything began with."""
+        return self.document.home(path)[0].origin
+
+    def position(self, path: Path) -> str:
+        """Return `routes.yaml:23` for people who are told why."""
+        document, own = self.document.home(path)
+        name = document.origin.name if document.origin else self.file.rpartition("/")[2]
+        return f"{name}:{document.place(own).line}"
+
+    def seen_from(self, path: Path, other: Path) -> str:
+        """Return where something is, for people who look at `other`: `line 23`, or a position in another file."""
+        near = self.origin(path) == self.origin(other)
+        position = self.position(path)
+        return f"line {position.rpartition(':')[2]}" if near else position
 
     def sorted(self) -> tuple[Problem, ...]:
         """Return all of them in file order."""

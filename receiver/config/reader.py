@@ -56,8 +56,10 @@ class Reader:
         Wrong keys are reported and then left out, so that what depends on the others can still be checked.
         `also` are keys which may stand here too, and belong to somebody else: for suggestions only.
         """
+        origin = self.problems.origin(path)
+        context = {"base": origin.folder if origin else self.base}
         try:
-            return model.model_validate(raw, context={"base": self.base})
+            return model.model_validate(raw, context=context)
         except ValidationError as error:
             errors = error.errors(include_url=False)
         for one in errors:
@@ -69,7 +71,7 @@ class Reader:
         if len(rest) == len(raw):
             return None
         try:
-            return model.model_validate(rest, context={"base": self.base})
+            return model.model_validate(rest, context=context)
         except ValidationError as error:
             # A rule between keys is judged last. It would miss what was misspelt or empty, and say so falsely.
             missed = any(one["type"] in ("missing", "extra_forbidden") or one["input"] is None for one in errors)
@@ -95,7 +97,7 @@ class Reader:
         elif value is None:
             self.empty(at)
         else:
-            self.problems.add(at, *_explained(error, value, self.problems.document.written(at)))
+            self.problems.add(at, *_explained(error, value, self.problems.written(at)))
 
     def unknown_key(self, path: Path, known: Iterable[str]) -> None:
         """Report a key that means nothing here, with the one that was probably meant."""
@@ -104,7 +106,7 @@ class Reader:
 
     def empty(self, path: Path) -> None:
         """Report a key without a value."""
-        if self.problems.document.line_behind(path).lstrip(" :").startswith("#"):
+        if self.problems.line_behind(path).lstrip(" :").startswith("#"):
             self.problems.add(path, "empty: # starts a comment", "put a value that starts with # in quotes")
         else:
             self.problems.add(path, *_EMPTY)

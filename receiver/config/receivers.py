@@ -45,8 +45,8 @@ def read_receivers(raw: Any, path: Path, reader: Reader, kinds: Sequence[Kind]) 
             continue
         receiver, paths = read
         if receiver.name in found:
-            first = reader.problems.document.place((*places[receiver.name], "name")).line
-            what = f"the name {receiver.name!r} is taken by the receiver in line {first}"
+            first = reader.problems.seen_from((*places[receiver.name], "name"), where)
+            what = f"the name {receiver.name!r} is taken by the receiver in {first}"
             reader.problems.add((*where, "name"), what, "join the two, or rename one")
             continue
         found[receiver.name] = receiver
@@ -104,7 +104,8 @@ def _destination(
         what = f"there is no directory {common.template}"
         problems.add((*path, "template"), what, "create it, or remove the line")
     for key, secret in secrets_of(settings):
-        warn_of_missing(secret, (*path, *key), problems)
+        until = model.without.get(str(key[-1]).removesuffix("_file"), "nothing is sent here")
+        warn_of_missing(secret, (*path, *key), problems, until)
     http = resolve_http(common.http_config, (*path, "http_config"), problems)
     if not getattr(kind, "speaks_http", True):
         resolve_http(HttpWire(tls_config=getattr(settings, "tls_config", TLSWire())), path, problems)  # its warnings
@@ -118,7 +119,7 @@ def _destination(
         kind=kind.kind,
         identity=identity,
         receiver=receiver,
-        position=position(path, problems),
+        position=problems.position(path),
         settings=settings,
         name=common.name,
         send_resolved=common.send_resolved,
@@ -155,11 +156,6 @@ def _lookup_grace_s(kind: Kind, settings: Settings) -> float:
     """Return the default of the settings or of their kind, where either has one of its own."""
     of_kind = getattr(kind, "default_lookup_grace_s", Manners().lookup_grace_s)
     return float(getattr(settings, "default_lookup_grace_s", of_kind))
-
-
-def position(path: Path, problems: Problems) -> str:
-    """Return `routes.yaml:23` for people who are told why."""
-    return f"{problems.file.rpartition('/')[2]}:{problems.document.place(path).line}"
 
 
 def secrets_of(settings: Settings) -> list[tuple[Path, Secret]]:

@@ -11,7 +11,6 @@ from receiver.config.model import Receiver, Route
 from receiver.config.positions import Path
 from receiver.config.problems import Problems, dotted
 from receiver.config.reader import Reader, split_message
-from receiver.config.receivers import position
 from receiver.config.wire import NamedIntervalsWire, RouteWire
 from receiver.routing.intervals import IntervalError, TimeInterval, parse_time_interval
 from receiver.routing.matchers import Glob, Matcher
@@ -19,6 +18,7 @@ from receiver.routing.syntax import quoted
 
 _NO_EFFECT: Final = ("group_by", "group_wait", "group_interval", "repeat_interval")
 _CONDITIONS: Final = ("matchers", "namespaces", "match", "match_re")
+_KEYS: Final = frozenset(RouteWire.written_keys())
 _ROOT_HAS_NO: Final = (*_CONDITIONS, "mute_time_intervals", "active_time_intervals")
 
 
@@ -92,7 +92,7 @@ def _node(
         active_time_intervals=wire.active_time_intervals,
         notify_success=wire.notify_success,
         path=dotted(path),
-        position=position(path, problems),
+        position=problems.position(path),
     )
     children: list[Route] = []
     taken = ""
@@ -106,8 +106,11 @@ def _node(
         if taken:
             what = f"never reached: the route in {taken} before it takes everything"
             problems.warn(where, what, "put it first, or give that one continue: true")
-        elif not any(data.get(key) for key in _CONDITIONS) and not child.continue_:
+        elif data.keys() <= _KEYS and not any(data.get(key) for key in _CONDITIONS) and not child.continue_:
             taken = child.position
+            if parent is None and problems.origin(where):
+                what = "takes all that no route before it takes, of other teams as well"
+                problems.warn(where, what, "give it namespaces or matchers, or continue: true")
         children.append(child)
     return replace(node, routes=tuple(children))
 
@@ -147,6 +150,7 @@ def _single_quoted(text: str) -> str:
 def read_time_intervals(raw: Any, path: Path, reader: Reader) -> dict[str, tuple[TimeInterval, ...]]:
     """Return the time intervals by name."""
     found: dict[str, tuple[TimeInterval, ...]] = {}
+    places: dict[str, Path] = {}
     for at, item in enumerate(reader.sequence(raw, path)):
         where = (*path, at)
         data = reader.mapping(item, where)
@@ -154,10 +158,13 @@ def read_time_intervals(raw: Any, path: Path, reader: Reader) -> dict[str, tuple
         if wire is None:
             continue
         if wire.name in found:
-            reader.problems.add((*where, "name"), f"the name {wire.name!r} is taken", "join the two, or rename one")
+            first = reader.problems.seen_from((*places[wire.name], "name"), where)
+            what = f"the name {wire.name!r} is taken by the one in {first}"
+            reader.problems.add((*where, "name"), what, "join the two, or rename one")
             continue
         if not wire.time_intervals and "time_intervals" in data:
             reader.problems.add((*where, "time_intervals"), "empty: never holds", "give at least one interval")
+        places[wire.name] = where
         found[wire.name] = _intervals(wire, where, reader)
     return found
 

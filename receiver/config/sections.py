@@ -1,4 +1,4 @@
-"""The sections beside receivers and routes: global, web, alertmanagers, clusters, subjects."""
+"""The sections beside receivers, routes and web: global, alertmanagers, clusters, subjects."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from receiver.config.http_settings import resolve_http
-from receiver.config.matching import read_matchers
+from receiver.config.matching import check_names, read_matchers
 from receiver.config.model import (
     OWN_ALERTS,
     ActionRules,
     AlertmanagerConfig,
-    Auth,
     ClusterConfig,
     Global,
-    Secret,
+    Heartbeat,
     SubjectRule,
     Watch,
-    Web,
 )
 from receiver.config.positions import Path
 from receiver.config.problems import Problems
 from receiver.config.reader import Reader
 from receiver.config.secret_files import warn_of_missing
+from receiver.config.storage import AUDIT_BYTES, Kept, Storage
+from receiver.config.storage_wire import StorageWire
+from receiver.config.web import read_auth
 from receiver.config.wire import (
     ActionsWire,
     AlertmanagerWire,
     ClusterWire,
     GlobalWire,
+    HeartbeatWire,
     SubjectWire,
     WatchWire,
-    WebAuthWire,
-    WebWire,
 )
 from receiver.routing.matchers import parse_matchers
 
@@ -76,22 +76,6 @@ def read_global(raw: Any, path: Path, reader: Reader) -> Global:
     )
 
 
-def read_web(raw: Any, path: Path, reader: Reader) -> Web:
-    """Return `web:`."""
-    wire = reader.read(WebWire, reader.mapping(raw, path), path) or WebWire()
-    for name in WebWire.secrets:
-        if (secret := getattr(wire, name)) is not None:
-            warn_of_missing(secret, (*path, f"{name}_file"), reader.problems, "nothing is believed here")
-    return Web(
-        external_url=(wire.external_url or "").rstrip("/"),
-        max_body_bytes=wire.max_body_bytes,
-        webhook_auth=_auth(wire.webhook_auth, (*path, "webhook_auth"), reader.problems),
-        page_auth=_auth(wire.page_auth, (*path, "page_auth"), reader.problems),
-        slack_signing_secret=wire.slack_signing_secret,
-        pagerduty_signing_secret=wire.pagerduty_signing_secret,
-    )
-
-
 def read_actions(raw: Any, path: Path, reader: Reader) -> ActionRules:
     """Return `actions:`."""
     wire = reader.read(ActionsWire, reader.mapping(raw, path), path) or ActionsWire()
@@ -102,24 +86,6 @@ def read_actions(raw: Any, path: Path, reader: Reader) -> ActionRules:
             cure = "write an e-mail address, the id of a Slack user group (S0123456789), or its @handle"
             reader.problems.add(where, f"{name!r} names nobody in Slack", cure)
     return ActionRules(allow=wire.allow, silence_limit=wire.silence_limit)
-
-
-def _auth(wire: WebAuthWire | None, path: Path, problems: Problems) -> Auth:
-    if wire is None:
-        return Auth()
-    if wire.proxy_header:
-        what = "accepted, not acted on yet: it lets nobody in"
-        problems.warn((*path, "proxy_header"), what, "use bearer_token_file or basic_auth")
-    bearer = [Secret(file=file) for file in wire.bearer_token_file]
-    for at, secret in enumerate(bearer):
-        element = (*path, "bearer_token_file", at)
-        where = element if element in problems.document.nodes else element[:-1]
-        warn_of_missing(secret, where, problems, "it lets nobody in")
-    bearer += [Secret(env=name) for name in wire.bearer_token_env]
-    basic = wire.basic_auth
-    if basic:
-        warn_of_missing(basic.password, (*path, "basic_auth", "password_file"), problems, "it lets nobody in")
-    return Auth(tuple(bearer), ((basic.username, basic.password),) if basic else ())
 
 
 def read_alertmanagers(raw: Any, path: Path, reader: Reader) -> tuple[AlertmanagerConfig, ...]:
@@ -137,6 +103,7 @@ def read_alertmanagers(raw: Any, path: Path, reader: Reader) -> tuple[Alertmanag
             receiver=wire.receiver,
             grace_s=wire.grace,
             http=resolve_http(wire.http_config, (*where, "http_config"), reader.problems),
+            webhook_auth=read_auth(wire.webhook_auth, (*where, "webhook_auth"), reader.problems),
         )
     return tuple(found.values())
 
@@ -203,6 +170,37 @@ def read_watch(raw: Any, path: Path, reader: Reader) -> Watch:
         else:
             good.append(name)
     return Watch(alerts=tuple(dict.fromkeys(good)), unalerted_after_s=wire.unalerted_after)
+
+
+def read_heartbeat(raw: Any, path: Path, reader: Reader, receivers: Mapping[str, Any]) -> Heartbeat | None:
+    """Return `heartbeat:`; `receivers` are those that exist."""
+    wire = reader.read(HeartbeatWire, reader.mapping(raw, path), path)
+    if wire is None:
+        return None
+    problems = reader.problems
+    if wire.receiver:
+        check_names([wire.receiver], receivers, "receiver", (*path, "receiver"), problems)
+    if wire.ping_url is not None:
+        warn_of_missing(wire.ping_url, (*path, "ping_url_file"), problems, "nobody is pinged")
+    return Heartbeat(
+        matchers=read_matchers(wire.matchers, (*path, "matchers"), problems),
+        interval_s=wire.interval,
+        receiver=wire.receiver,
+        ping_url=wire.ping_url,
+        webhook_silence_s=wire.webhook_silence,
+        http=resolve_http(wire.http_config, (*path, "http_config"), problems),
+    )
+
+
+def read_storage(raw: Any, path: Path, reader: Reader) -> Storage:
+    """Return `storage:`."""
+    wire = reader.read(StorageWire, reader.mapping(raw, path), path) or StorageWire()
+    return Storage(
+        retention_s=wire.retention,
+        max_bytes=wire.max_bytes,
+        evidence=Kept(wire.evidence.retention, wire.evidence.max_bytes),
+        audit=Kept(wire.audit.retention, wire.audit.max_bytes or AUDIT_BYTES),
+    )
 
 
 def plan_alert_names(rules: Sequence[SubjectRule]) -> frozenset[str]:

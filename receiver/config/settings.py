@@ -39,7 +39,10 @@ from pydantic_core import CoreSchema
 
 from receiver.config.model import Secret
 
-__all__ = ["LinkUrl", "Names", "PathFromFile", "Scalar", "SecretFile", "SecretProblem", "Settings", "Url", "plain"]
+__all__ = [
+    *("LinkUrl", "Names", "PathFromFile", "Scalar", "SecretFile", "SecretProblem", "Settings", "Url"),
+    *("check_link", "plain"),
+]
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -94,6 +97,8 @@ class Settings(BaseModel):
 
     secrets: ClassVar[tuple[str, ...]] = ()
     """Names of the fields that are secrets: `x` is read from the keys `x_file` or `x_env`."""
+    without: ClassVar[Mapping[str, str]] = {}
+    """What it costs that a secret's file is not there yet, where that is not that nothing is sent."""
 
     @model_validator(mode="before")
     @classmethod
@@ -167,7 +172,8 @@ def _types(annotation: Any) -> Iterator[Any]:
         yield from _types(argument)
 
 
-def _check_link(value: str) -> str:
+def check_link(value: str) -> str:
+    """Return an http or https URL without sign-in as it was written. Raises ValueError, as `what; cure`."""
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
@@ -181,7 +187,7 @@ def _check_link(value: str) -> str:
 
 
 def _check_url(value: str) -> str:
-    if "#" in _check_link(value):
+    if "#" in check_link(value):
         raise ValueError("a URL to call has no #fragment; leave it out")
     return value
 
@@ -189,7 +195,7 @@ def _check_url(value: str) -> str:
 Url = Annotated[str, AfterValidator(_check_url)]
 """An http or https URL to call, without sign-in, kept as it was written."""
 
-LinkUrl = Annotated[str, AfterValidator(_check_link)]
+LinkUrl = Annotated[str, AfterValidator(check_link)]
 """An http or https URL for people to follow."""
 
 

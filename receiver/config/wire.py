@@ -7,26 +7,29 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from receiver.config.durations import Duration, Size
-from receiver.config.http_settings import BasicAuthWire, HttpWire, TransportWire
+from receiver.config.durations import Duration
+from receiver.config.http_settings import HttpWire, TransportWire
 from receiver.config.model import (
     ActionRules,
     AlertmanagerConfig,
     Global,
+    Heartbeat,
     Manners,
     Secret,
     SubjectRule,
     Watch,
-    Web,
 )
 from receiver.config.settings import LinkUrl, Names, PathFromFile, Settings, Url
+from receiver.config.storage_wire import StorageWire
+from receiver.config.web_wire import AuthWire, WebWire
 
 _GLOBAL: Final = Global()
 _MANNERS: Final = Manners()
 _SUBJECT: Final = SubjectRule(())
 _WATCH: Final = Watch()
+_HEARTBEAT: Final = Heartbeat(())
 _ALERTMANAGER: Final = AlertmanagerConfig("", "")
 
 LONGEST_SEND_S: Final = 20.0
@@ -147,41 +150,6 @@ class GlobalWire(Settings):
     """Namespaces in which plans of many teams live: they say nothing about the owner."""
 
 
-class WebAuthWire(Settings):
-    """Who may call."""
-
-    bearer_token_file: Annotated[
-        tuple[PathFromFile, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])
-    ] = ()
-    """One file, or several while a token is replaced."""
-    bearer_token_env: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...],
-        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
-    ] = ()
-    basic_auth: BasicAuthWire | None = None
-    proxy_header: str = ""
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not (self.bearer_token_file or self.bearer_token_env or self.basic_auth or self.proxy_header):
-            raise ValueError("lets everybody in; give bearer_token_file or basic_auth, or remove it")
-        return self
-
-
-class WebWire(Settings):
-    """The service's own HTTP side."""
-
-    secrets = ("slack_signing_secret", "pagerduty_signing_secret")
-
-    external_url: Url | None = None
-    """Under which people reach the pages; links in messages begin with it."""
-    max_body_bytes: Size = Field(default=Web().max_body_bytes, ge=1024)
-    webhook_auth: WebAuthWire | None = None
-    page_auth: WebAuthWire | None = None
-    slack_signing_secret: Secret | None = None
-    pagerduty_signing_secret: Secret | None = None
-
-
 class ActionsWire(Settings):
     """What people may do with a story from where it is shown."""
 
@@ -200,6 +168,8 @@ class AlertmanagerWire(Settings):
     receiver: str = _ALERTMANAGER.receiver
     """What this service is called in that Alertmanager's configuration."""
     grace: Duration = Field(default=_ALERTMANAGER.grace_s, gt=0)
+    webhook_auth: AuthWire | None = None
+    """Who may post to /webhook/NAME, in place of `web.webhook_auth`."""
     http_config: HttpWire = HttpWire()
 
 
@@ -231,22 +201,22 @@ class SubjectWire(Settings):
     namespace_label: str = _SUBJECT.namespace_label
 
 
-class StorageWire(Settings):
-    """How long and how much is kept."""
-
-    retention: Duration = Field(default=2_592_000.0, ge=86_400)
-    max_bytes: Size = Field(default=2 * 1024**3, ge=16 * 1024**2)
-
-
 class HeartbeatWire(Settings):
     """An alert that must keep coming."""
 
     secrets = ("ping_url",)
 
     matchers: Names = Field(min_length=1)
-    interval: Duration = Field(default=300.0, gt=0)
+    interval: Duration = Field(default=_HEARTBEAT.interval_s, gt=0)
+    """How often it comes at the latest: the repeat_interval of its route in Alertmanager."""
     receiver: str = ""
+    """Who is told when it stops; the root receiver where there is none."""
     ping_url: Secret | None = None
+    """Is called at most each minute while all is well."""
+    webhook_silence: Duration | None = Field(default=None, gt=0)
+    """The receiver is told when no webhook at all came for so long."""
+    http_config: TransportWire = TransportWire()
+    """The way to ping_url."""
 
 
 class WatchWire(Settings):
@@ -287,7 +257,25 @@ class RestWire(Settings):
     """Alert name to the URL of its runbook."""
 
 
-class RoutesFile(RestWire):
+class IncludeWire(Settings):
+    """The files that belong to this one."""
+
+    include: Names = ()
+    """Files and globs such as routes.d/*.yaml: what teams own (receivers, routes, runbooks, time_intervals)."""
+
+
+class IncludedFile(Settings):
+    """A file that `include` names: what one team owns."""
+
+    receivers: tuple[ReceiverWire, ...] = ()
+    routes: tuple[RouteWire, ...] = ()
+    """Are appended to the routes of the root route."""
+    runbooks: dict[str, LinkUrl] = Field(default_factory=dict)
+    """Alert name to the URL of its runbook."""
+    time_intervals: tuple[NamedIntervalsWire, ...] = ()
+
+
+class RoutesFile(RestWire, IncludeWire):
     """The configuration of mtv-receiver."""
 
     global_: GlobalWire = Field(default=GlobalWire(), alias="global")

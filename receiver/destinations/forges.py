@@ -1,7 +1,7 @@
 """What GitHub and GitLab have in common: one issue per story. What to do next is `ticketing`, the words are `markdown`.
 
 A forge is a thin adapter: it names the body of a new issue, makes the calls, and says in our errors what an answer
-means. It holds no rules of its own about stories.
+means (what both do alike is `forge_calls`). It holds no rules of its own about stories.
 
 Every issue of ours carries one label of all (`LABEL`) and, hidden in its text, a mark of its own. One label per story
 would fill the project's list of labels. The label narrows a look-up, the mark proves it; an account that may not set
@@ -11,21 +11,19 @@ labels (GitHub drops them without a word) is looked up among all new issues.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
-import httpx2
 import structlog
 
 from receiver.config.model import DestinationConfig
 from receiver.destinations import InStorm, Manner, Step, markdown, ticketing
+from receiver.destinations.forge_calls import Issue
 from receiver.destinations.logfiles import LogFile, logfiles
 from receiver.destinations.markdown import Flavor
 from receiver.destinations.ticketing import Act, Verdict
-from receiver.errors import DeliveryError, DestinationRefused, Refused, Transient, Unknown
+from receiver.errors import Refused
 from receiver.fitting import fit, one_line, payload_hash
-from receiver.http import retry_after_s
 from receiver.model import Change, Entry, Receipt, Wanted
 from receiver.rendering import Message, Renderer
 from receiver.rendering.fields import fill, values
@@ -36,25 +34,8 @@ LABEL = "mtv-receiver"
 OUR_TEXT = 20_000
 """Characters of our section and of a comment: the rest of an issue's text is for people's own."""
 CLOCKS_DIFFER = timedelta(hours=1)
-PAGE = 50
 FILE_TRIES = 6
 """So often a log may fail in a row before it is left out: the end of the story is waiting behind it."""
-PAGES = 5
-"""A look-up reads at most so many pages of issues or comments, the newest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """An issue as the forge shows it now."""
-
-    id: str
-    """Its number within the project."""
-    url: str
-    text: str | None
-    open: bool
-    closed: datetime | None = None
-    resolution: str = ""
-    """Why it was closed where that means "never mind": a reason, or a label."""
 
 
 class Forge(Protocol):
@@ -276,56 +257,3 @@ def _file_mark(part: str) -> str:
 
 def _broken(source: str, why: str) -> None:
     log.warning("ticket.field_left_out", template=source, why=why)
-
-
-# --- what answers mean ----------------------------------------------------------------------------------------------
-
-
-def meaning(
-    response: httpx2.Response, said: str, limited_s: float | None, missing: type[DeliveryError]
-) -> DeliveryError | None:
-    """Return what an answer is in our errors; None for one that carried the request out.
-
-    `limited_s`: how long to wait where the forge says in its own way that we ask too much; `missing`: what 404 means.
-    """
-    status = response.status_code
-    if 200 <= status < 300:
-        return None
-    reason = f"HTTP {status}{f': {one_line(said, 500)}' if said else ''}"
-    asked_s = retry_after_s(response)
-    if limited_s is not None or status in (409, 429) or (status in (403, 503) and asked_s is not None):
-        return Transient(reason, status=status, retry_after_s=limited_s if asked_s is None else asked_s)
-    if status >= 500:
-        return Unknown(reason, status=status)
-    if status in (301, 302, 307, 308, 404, 410):
-        return missing(reason, status=status)
-    if status in (400, 413, 422):
-        return Refused(reason, status=status)
-    return DestinationRefused(reason, status=status)
-
-
-def decoded(response: httpx2.Response, whose: str) -> Any:
-    """Return the answer's JSON. Raises Unknown for a page of a proxy or a portal with a good status."""
-    try:
-        return response.json() if response.content.strip() else {}
-    except ValueError:
-        status = response.status_code
-        raise Unknown(f"the answer is not {whose} (HTTP {status}, no JSON)", status=status) from None
-
-
-def error_body(response: httpx2.Response) -> Mapping[str, Any]:
-    """Return an error's JSON object, empty where there is none."""
-    try:
-        answer = response.json()
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, Mapping) else {}
-
-
-def moment(text: object) -> datetime | None:
-    """Return a time such as 2026-11-21T01:02:03Z."""
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

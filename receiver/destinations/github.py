@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
@@ -20,22 +19,22 @@ from receiver.config.durations import Duration
 from receiver.config.model import DestinationConfig, Secret
 from receiver.config.settings import Names, Settings, Url
 from receiver.destinations import markdown
-from receiver.destinations.forges import (
-    PAGE,
-    PAGES,
-    ForgeSender,
+from receiver.destinations.forge_calls import (
+    ForgeCalls,
     Issue,
-    decoded,
     error_body,
-    meaning,
+    first_of,
+    label_names,
     moment,
+    until_reset_s,
 )
+from receiver.destinations.forges import ForgeSender
 from receiver.destinations.logfiles import LogFile
 from receiver.destinations.markdown import Flavor
-from receiver.errors import DeliveryError, DestinationRefused, Gone
-from receiver.http import header_secret, raise_for_transport
+from receiver.errors import DestinationRefused
+from receiver.http import header_secret
 from receiver.rendering import Renderer
-from receiver.rendering.fields import Templated, check_all, is_template
+from receiver.rendering.fields import Templated, check_all
 
 MAX_TITLE = 256
 MAX_TEXT = 65_536
@@ -106,24 +105,22 @@ class GitHubSettings(Settings):
     @field_validator("labels", "wont_fix_labels")
     @classmethod
     def _names_of_labels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        fixed = [label for label in check_all(value) if not is_template(label)]
-        if any(not label.strip() or "," in label or len(label) > MAX_LABEL for label in fixed):
-            raise ValueError(f"a label is empty, has a comma or more than {MAX_LABEL} characters; shorten it")
-        return value
+        return label_names(value, MAX_LABEL, "shorten it")
 
 
-class GitHubForge:
+class GitHubForge(ForgeCalls):
     """One repository; see `forges.Forge`."""
 
     flavor: ClassVar[Flavor] = Flavor.GITHUB
     max_title: ClassVar[int] = MAX_TITLE
     max_text: ClassVar[int] = MAX_TEXT
     max_label: ClassVar[int] = MAX_LABEL
+    whose: ClassVar[str] = "GitHub's"
+    comments_path: ClassVar[str] = "/comments"
 
     def __init__(self, settings: GitHubSettings, http: httpx2.AsyncClient) -> None:
+        super().__init__(http, f"{settings.api_url.rstrip('/')}/repos/{settings.repo}")
         self._settings = settings
-        self._http = http
-        self._repo = f"{settings.api_url.rstrip('/')}/repos/{settings.repo}"
         self.wont_fix: tuple[str, ...] = (*NEVER_MIND, *settings.wont_fix_labels)
         self.reopen_s = settings.reopen_duration
         self.title, self.labels, self.assignees = settings.title, settings.labels, settings.assignees
@@ -139,12 +136,6 @@ class GitHubForge:
         asked = quote(f'is:issue label:"{label}"')
         return f"{parts.scheme}://{host}/{self._settings.repo}/issues?q={asked}"
 
-    async def create(self, body: Mapping[str, Any]) -> Issue:
-        return self._issue(await self._call("POST", "/issues", body=body))
-
-    async def issue(self, number: str) -> Issue:
-        return self._issue(await self._about(number, "GET", ""))
-
     async def write(self, number: str, text: str) -> None:
         await self._about(number, "PATCH", "", {"body": text})
 
@@ -152,20 +143,17 @@ class GitHubForge:
         state, reason = ("closed", "completed") if closed else ("open", "reopened")
         await self._about(number, "PATCH", "", {"state": state, "state_reason": reason})
 
-    async def comment(self, number: str, text: str) -> str:
-        return str((await self._about(number, "POST", "/comments", {"body": text})).get("id", ""))
-
     async def attach(self, number: str, file: LogFile, mark: str, label: str) -> str:
         return await self.comment(number, markdown.log(file.name, file.text, mark, label, self.flavor, LOG_BYTES))
 
     async def issues(self, since: datetime, label: str) -> AsyncIterator[Issue]:
         asked = {"state": "all", "sort": "created", "direction": "desc", **({"labels": label} if label else {})}
-        async for each in self._pages("/issues", since, asked):
+        async for each in self._pages("/issues", {**asked, "since": _stamp(since)}):
             if "pull_request" not in each:
                 yield self._issue(each)
 
     async def comments(self, number: str, since: datetime) -> AsyncIterator[tuple[str, str]]:
-        async for each in self._pages(f"/issues/{number}/comments", since, {}):
+        async for each in self._pages(f"/issues/{number}/comments", {"since": _stamp(since)}):
             yield str(each.get("id", "")), str(each.get("body") or "")
 
     async def probe(self) -> None:
@@ -187,64 +175,39 @@ class GitHubForge:
             found.append(f"{self._settings.repo} is public: everybody reads names of VMs and log lines (see content)")
         return tuple(found)
 
-    async def _about(
-        self, number: str, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Mapping[str, Any]:
-        """Call about one issue. Raises Gone only where the repository itself is still there for us."""
-        try:
-            return await self._call(method, f"/issues/{number}{path}", body=body, missing=Gone)
-        except Gone:
-            await self._call("GET", "")  # 404 also is what an account hears that has lost its rights
-            raise
-
-    async def _pages(self, path: str, since: datetime, asked: Mapping[str, str]) -> AsyncIterator[Mapping[str, Any]]:
-        for page in range(1, PAGES + 1):
-            params = {**asked, "since": since.strftime("%Y-%m-%dT%H:%M:%SZ"), "per_page": str(PAGE), "page": str(page)}
-            answer = await self._request("GET", path, None, params, DestinationRefused)
-            found = [each for each in answer if isinstance(each, dict)] if isinstance(answer, list) else []
-            for each in found:
-                yield each
-            if len(found) < PAGE:
-                return
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        missing: type[DeliveryError] = DestinationRefused,
-    ) -> Mapping[str, Any]:
-        answer = await self._request(method, path, body, None, missing)
-        return answer if isinstance(answer, dict) else {}
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        params: Mapping[str, str] | None,
-        missing: type[DeliveryError],
-    ) -> Any:
-        headers = {
+    def _headers(self) -> dict[str, str]:
+        return {
             "Authorization": f"Bearer {header_secret(self._settings.token)}",
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": VERSION,
         }
-        try:
-            response = await self._http.request(
-                method, f"{self._repo}{path}", json=body, params=params, headers=headers
-            )
-        except httpx2.HTTPError as error:
-            raise_for_transport(error)
-        if failed := meaning(response, _said(response), _limited_s(response), missing):
-            raise failed
-        return decoded(response, "GitHub's")
+
+    def _limited_s(self, response: httpx2.Response) -> float | None:
+        """Return how long to wait where 403 or 429 mean "too much", not "not allowed"; None for anything else."""
+        if response.status_code not in (403, 429):
+            return None
+        if response.headers.get("X-RateLimit-Remaining") == "0":
+            return until_reset_s(response, "X-RateLimit-Reset", SECONDARY_S)
+        said = str(error_body(response).get("message", "")).lower()
+        if response.status_code == 429 or "Retry-After" in response.headers or "rate limit" in said or "abuse" in said:
+            return SECONDARY_S
+        return None
+
+    def _said(self, response: httpx2.Response) -> str:
+        """Return GitHub's message and what it says of single fields."""
+        answer = error_body(response)
+        told = [str(answer.get("message") or "")]
+        for each in answer.get("errors") or []:
+            if isinstance(each, dict):
+                told.append(str(each.get("message") or " ".join(str(each.get(key, "")) for key in ("field", "code"))))
+            else:
+                told.append(str(each))
+        return "; ".join(each.strip() for each in told if each.strip())
 
     def _issue(self, found: Mapping[str, Any]) -> Issue:
         reason = str(found.get("state_reason") or "")
         labels = [str(each.get("name") if isinstance(each, dict) else each) for each in found.get("labels") or []]
-        declined = reason if reason in NEVER_MIND else _first(labels, self._settings.wont_fix_labels)
+        declined = reason if reason in NEVER_MIND else first_of(labels, self._settings.wont_fix_labels)
         text = found.get("body")
         return Issue(
             id=str(found.get("number", "")),
@@ -256,43 +219,8 @@ class GitHubForge:
         )
 
 
-def _first(labels: Sequence[str], wanted: Sequence[str]) -> str:
-    known = {each.casefold() for each in wanted}
-    return next((each for each in labels if each.casefold() in known), "")
-
-
-def _limited_s(response: httpx2.Response) -> float | None:
-    """Return how long to wait where 403 or 429 mean "too much", not "not allowed"; None for anything else."""
-    if response.status_code not in (403, 429):
-        return None
-    if response.headers.get("X-RateLimit-Remaining") == "0":
-        return _until_reset_s(response)
-    said = str(error_body(response).get("message", "")).lower()
-    if response.status_code == 429 or "Retry-After" in response.headers or "rate limit" in said or "abuse" in said:
-        return SECONDARY_S
-    return None
-
-
-def _until_reset_s(response: httpx2.Response) -> float:
-    """Return the wait until `X-RateLimit-Reset` by the answer's own clock: at most an hour, the longest that it is."""
-    try:
-        now = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
-        wait_s = float(response.headers["X-RateLimit-Reset"]) - now
-    except (KeyError, TypeError, ValueError):
-        return SECONDARY_S
-    return min(max(wait_s, 1.0), 3_600.0)
-
-
-def _said(response: httpx2.Response) -> str:
-    """Return GitHub's message and what it says of single fields."""
-    answer = error_body(response)
-    told = [str(answer.get("message") or "")]
-    for each in answer.get("errors") or []:
-        if isinstance(each, dict):
-            told.append(str(each.get("message") or " ".join(str(each.get(key, "")) for key in ("field", "code"))))
-        else:
-            told.append(str(each))
-    return "; ".join(each.strip() for each in told if each.strip())
+def _stamp(since: datetime) -> str:
+    return since.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class GitHubSender(ForgeSender):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -20,27 +19,28 @@ from receiver.config.durations import Duration
 from receiver.config.model import DestinationConfig, Secret
 from receiver.config.settings import Names, Settings, Url
 from receiver.destinations import markdown
-from receiver.destinations.forges import (
-    PAGE,
-    PAGES,
-    ForgeSender,
+from receiver.destinations.forge_calls import (
+    ForgeCalls,
     Issue,
-    decoded,
     error_body,
-    meaning,
+    first_of,
+    label_names,
     moment,
+    until_reset_s,
 )
+from receiver.destinations.forges import ForgeSender
 from receiver.destinations.logfiles import LogFile
 from receiver.destinations.markdown import Flavor
-from receiver.errors import DeliveryError, DestinationRefused, Gone, Refused, Transient, Unknown
-from receiver.http import header_secret, raise_for_transport
+from receiver.errors import DestinationRefused, Refused, Transient, Unknown
+from receiver.http import header_secret
 from receiver.rendering import Renderer
-from receiver.rendering.fields import Templated, check_all, is_template
+from receiver.rendering.fields import Templated
 
 MAX_TITLE = 255
 MAX_LABEL = 255
 MAX_TEXT = 1_000_000
 """Of a comment; an issue's text may be a little longer."""
+NEWEST_FIRST = {"order_by": "created_at", "sort": "desc"}
 LIMITED_S = 60.0
 """How long to wait where GitLab names no time: its limits are per minute."""
 
@@ -81,24 +81,22 @@ class GitLabSettings(Settings):
     @field_validator("labels", "wont_fix_labels")
     @classmethod
     def _names_of_labels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        fixed = [label for label in check_all(value) if not is_template(label)]
-        if any(not label.strip() or "," in label or len(label) > MAX_LABEL for label in fixed):
-            raise ValueError(f"a label is empty, has a comma or more than {MAX_LABEL} characters; write one name each")
-        return value
+        return label_names(value, MAX_LABEL, "write one name each")
 
 
-class GitLabForge:
+class GitLabForge(ForgeCalls):
     """One project; see `forges.Forge`."""
 
     flavor: ClassVar[Flavor] = Flavor.GITLAB
     max_title: ClassVar[int] = MAX_TITLE
     max_text: ClassVar[int] = MAX_TEXT
     max_label: ClassVar[int] = MAX_LABEL
+    whose: ClassVar[str] = "GitLab's"
+    comments_path: ClassVar[str] = "/notes"
 
     def __init__(self, settings: GitLabSettings, http: httpx2.AsyncClient) -> None:
+        super().__init__(http, f"{_site(settings)}/api/v4/projects/{quote(settings.project, safe='')}")
         self._settings = settings
-        self._http = http
-        self._project = f"{_site(settings)}/api/v4/projects/{quote(settings.project, safe='')}"
         self.wont_fix: tuple[str, ...] = ("moved", "duplicate", *settings.wont_fix_labels)
         self.reopen_s = settings.reopen_duration
         self.title, self.labels = settings.title, settings.labels
@@ -116,20 +114,11 @@ class GitLabForge:
         asked = f"state=all&label_name%5B%5D={quote(label, safe='')}"
         return f"{_site(self._settings)}/{self._settings.project}/-/issues/?{asked}"
 
-    async def create(self, body: Mapping[str, Any]) -> Issue:
-        return self._issue(await self._call("POST", "/issues", body=body))
-
-    async def issue(self, number: str) -> Issue:
-        return self._issue(await self._about(number, "GET", ""))
-
     async def write(self, number: str, text: str) -> None:
         await self._about(number, "PUT", "", {"description": text})
 
     async def move(self, number: str, *, closed: bool) -> None:
         await self._about(number, "PUT", "", {"state_event": "close" if closed else "reopen"})
-
-    async def comment(self, number: str, text: str) -> str:
-        return str((await self._about(number, "POST", "/notes", {"body": text})).get("id", ""))
 
     async def attach(self, number: str, file: LogFile, mark: str, label: str) -> str:
         path = await self._upload(file)
@@ -153,11 +142,11 @@ class GitLabForge:
     async def issues(self, since: datetime, label: str) -> AsyncIterator[Issue]:
         made_since = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         asked = {"created_after": made_since, "scope": "all", **({"labels": label} if label else {})}
-        async for each in self._pages("/issues", asked):
+        async for each in self._pages("/issues", {**asked, **NEWEST_FIRST}):
             yield self._issue(each)
 
     async def comments(self, number: str, since: datetime) -> AsyncIterator[tuple[str, str]]:
-        async for each in self._pages(f"/issues/{number}/notes", {}):
+        async for each in self._pages(f"/issues/{number}/notes", NEWEST_FIRST):
             made = moment(each.get("created_at"))
             if made is not None and made < since:
                 return
@@ -179,59 +168,24 @@ class GitLabForge:
             return (f"{self._settings.project} is public: {words}",)
         return ()
 
-    async def _about(
-        self, number: str, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Mapping[str, Any]:
-        """Call about one issue. Raises Gone only where the project itself is still there for us."""
-        try:
-            return await self._call(method, f"/issues/{number}{path}", body=body, missing=Gone)
-        except Gone:
-            await self._call("GET", "")  # 404 also is what an account hears that has lost its rights
-            raise
+    def _headers(self) -> dict[str, str]:
+        return {"PRIVATE-TOKEN": header_secret(self._settings.token)}
 
-    async def _pages(self, path: str, asked: Mapping[str, str]) -> AsyncIterator[Mapping[str, Any]]:
-        for page in range(1, PAGES + 1):
-            order = {"order_by": "created_at", "sort": "desc", "per_page": str(PAGE), "page": str(page)}
-            answer = await self._request("GET", path, None, {**asked, **order}, None, DestinationRefused)
-            found = [each for each in answer if isinstance(each, dict)] if isinstance(answer, list) else []
-            for each in found:
-                yield each
-            if len(found) < PAGE:
-                return
+    def _limited_s(self, response: httpx2.Response) -> float | None:
+        return until_reset_s(response, "RateLimit-Reset", LIMITED_S) if response.status_code == 429 else None
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        files: Mapping[str, Any] | None = None,
-        missing: type[DeliveryError] = DestinationRefused,
-    ) -> Mapping[str, Any]:
-        answer = await self._request(method, path, body, None, files, missing)
-        return answer if isinstance(answer, dict) else {}
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        params: Mapping[str, str] | None,
-        files: Mapping[str, Any] | None,
-        missing: type[DeliveryError],
-    ) -> Any:
-        headers = {"PRIVATE-TOKEN": header_secret(self._settings.token)}
-        url = f"{self._project}{path}"
-        try:
-            response = await self._http.request(method, url, json=body, params=params, files=files, headers=headers)
-        except httpx2.HTTPError as error:
-            raise_for_transport(error)
-        if failed := meaning(response, _said(response), _limited_s(response), missing):
-            raise failed
-        return decoded(response, "GitLab's")
+    def _said(self, response: httpx2.Response) -> str:
+        """Return GitLab's words: `message` is a text or a mapping of fields, other errors are in `error`."""
+        answer = error_body(response)
+        message = answer.get("message") or answer.get("error_description") or answer.get("error")
+        if isinstance(message, dict):
+            return "; ".join(
+                f"{field}: {', '.join(map(str, told)) if isinstance(told, list) else told}"
+                for field, told in message.items()
+            )
+        return str(message or "")
 
     def _issue(self, found: Mapping[str, Any]) -> Issue:
-        known = {each.casefold() for each in self._settings.wont_fix_labels}
         labels = [str(each) for each in found.get("labels") or []]
         links = found.get("_links")
         duplicate = isinstance(links, dict) and links.get("closed_as_duplicate_of")
@@ -243,36 +197,12 @@ class GitLabForge:
             text=text if isinstance(text, str) else None,
             open=found.get("state") != "closed",
             closed=moment(found.get("closed_at")),
-            resolution=ended or next((each for each in labels if each.casefold() in known), ""),
+            resolution=ended or first_of(labels, self._settings.wont_fix_labels),
         )
 
 
 def _site(settings: GitLabSettings) -> str:
     return settings.url.rstrip("/").removesuffix("/api/v4")
-
-
-def _limited_s(response: httpx2.Response) -> float | None:
-    """Return how long to wait where GitLab says "too much"; None for anything else."""
-    if response.status_code != 429:
-        return None
-    try:
-        now = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
-        wait_s = float(response.headers["RateLimit-Reset"]) - now
-    except (KeyError, TypeError, ValueError):
-        return LIMITED_S
-    return min(max(wait_s, 1.0), 3_600.0)
-
-
-def _said(response: httpx2.Response) -> str:
-    """Return GitLab's words: `message` is a text or a mapping of fields, other errors are in `error`."""
-    answer = error_body(response)
-    message = answer.get("message") or answer.get("error_description") or answer.get("error")
-    if isinstance(message, dict):
-        return "; ".join(
-            f"{field}: {', '.join(map(str, told)) if isinstance(told, list) else told}"
-            for field, told in message.items()
-        )
-    return str(message or "")
 
 
 class GitLabSender(ForgeSender):

@@ -25,6 +25,7 @@ from receiver.destinations.ticketing import (
     Act,
     Next,
     Verdict,
+    attached,
     cause_label,
     comment_mark,
     dressed,
@@ -152,7 +153,7 @@ class JiraSender:
             case "reopen" | "look":
                 return await self._reopen(root, wanted)
             case "attach":
-                return await self._attach(root, step.extra["file"])
+                return await attached(self._api.attach, str(root["id"]), step.extra["file"])
             case _:
                 raise ValueError(f"unknown step {step.op!r}")
 
@@ -206,16 +207,6 @@ class JiraSender:
                 raise Refused(_no_transition("reopen_transition", self._settings.reopen_transition, transitions))
             await self._transition(issue_id, {"transition": {"id": chosen["id"]}})
         return judged(root, verdict, revision)
-
-    async def _attach(self, root: Receipt, file: LogFile) -> Receipt:
-        """Upload a log once; a site that refuses attachments keeps the ticket without."""
-        try:
-            made = await self._api.attach(str(root["id"]), file.name, file.text.encode("utf-8", "replace"))
-        except DestinationRefused as error:
-            if error.status == 401:
-                raise
-            raise Refused(f"not attached: {error.reason}", status=error.status) from None
-        return kept_file(file.part, made)
 
     async def _transitions(self, issue_id: str) -> list[dict[str, Any]]:
         params = {"expand": "transitions.fields"}

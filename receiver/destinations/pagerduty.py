@@ -20,6 +20,7 @@ from receiver.destinations import InStorm, Manner, Step
 from receiver.destinations.hearing import Heard
 from receiver.destinations.pagerduty_event import title, trigger
 from receiver.destinations.pagerduty_incidents import ask
+from receiver.destinations.pagerduty_links import MAX_ENTRIES, PagerDutyImage, PagerDutyLink, filled
 from receiver.errors import DeliveryError, DestinationRefused, Refused, Transient, Unknown
 from receiver.fitting import one_line, payload_hash
 from receiver.http import raise_for_transport, read_secret, retry_after_s
@@ -36,6 +37,9 @@ class PagerDutySettings(Settings):
     """`pagerduty_configs`: an Events API v2 integration of a service."""
 
     secrets = ("routing_key", "api_token")
+    without: ClassVar[Mapping[str, str]] = {
+        "api_token": "acknowledgements made in PagerDuty are not seen; pages go out all the same"
+    }
 
     routing_key: Secret
     """Integration key of the service, 32 characters."""
@@ -49,6 +53,10 @@ class PagerDutySettings(Settings):
     """How often it is asked, while an incident of ours is open that nobody has acknowledged."""
     service_ids: Names = ()
     """Services whose incidents are looked through; all that the token sees, where there is none."""
+    images: tuple[PagerDutyImage, ...] = Field(default=(), max_length=MAX_ENTRIES)
+    """Pictures in the incident; texts may be templates."""
+    links: tuple[PagerDutyLink, ...] = Field(default=(), max_length=MAX_ENTRIES)
+    """Links beside our own; texts may be templates."""
 
 
 class PagerDutySender:
@@ -115,7 +123,9 @@ class PagerDutySender:
         late = root.get("late", "")
         if fresh:
             late = f"sent {words.duration(wanted.late_s)} late" if wanted.late_s else ""
-        body = trigger(wanted, message, name, self._config.content, late)
+        settings, content = self._settings, self._config.content
+        images, links = filled(settings.images, settings.links, wanted, content)
+        body = trigger(wanted, message, name, content, late, images, links)
         receipt = {
             "state": "triggered",
             "hash": payload_hash(body),

@@ -46,8 +46,14 @@ _IMPACT = {
 }
 
 
-def trigger(wanted: Wanted, message: Message, title: str, content: str, late: str) -> dict[str, Any]:
-    """Return a trigger event without its routing key, at most MAX_BODY_BYTES with it."""
+def trigger(
+    wanted: Wanted, message: Message, title: str, content: str, late: str,
+    images: Sequence[Mapping[str, str]] = (), links: Sequence[Mapping[str, str]] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Return a trigger event without its routing key, at most MAX_BODY_BYTES with it.
+
+    `images` and `links` are people's own; links come after ours.
+    """
     story, identity = wanted.story, wanted.story.identity
     labels = story.alerts[0].alert.labels if story.alerts else {}
     cluster = (identity.cluster if identity else "") or labels.get("cluster", "")
@@ -77,8 +83,12 @@ def trigger(wanted: Wanted, message: Message, title: str, content: str, late: st
     }
     if page:
         event["client_url"] = page
-    if links := _links(message, page):
-        event["links"] = links
+    ours = _links(message, page)
+    shown = {one["href"] for one in ours}
+    if all_links := [*ours, *(dict(one) for one in links if one["href"] not in shown)]:
+        event["links"] = all_links
+    if images:
+        event["images"] = [dict(one) for one in images]
     return _bounded(event)
 
 

@@ -25,6 +25,7 @@ from receiver.destinations.ticketing import (
     Act,
     Next,
     Verdict,
+    attached,
     cause_label,
     comment_mark,
     dressed,
@@ -145,7 +146,7 @@ class ServiceNowSender:
             case "reopen" | "look":
                 return await self._reopen(root, wanted)
             case "attach":
-                return await self._attach(str(root["id"]), step.extra["file"])
+                return await attached(self._api.attach, str(root["id"]), step.extra["file"])
             case _:
                 raise ValueError(f"unknown step {step.op!r}")
 
@@ -197,16 +198,6 @@ class ServiceNowSender:
             if self._is_closed(row):
                 raise Refused(f"the incident stays in state {row.get('state')}: check states.reopened and the roles")
         return judged(root, verdict, revision)
-
-    async def _attach(self, sys_id: str, file: LogFile) -> Receipt:
-        """Attach a log once; an instance that refuses attachments keeps the incident without."""
-        try:
-            made = await self._api.attach(sys_id, file.name, file.text.encode("utf-8", "replace"))
-        except DestinationRefused as error:
-            if error.status == 401:
-                raise
-            raise Refused(f"not attached: {error.reason}", status=error.status) from None
-        return kept_file(file.part, made)
 
     async def find(self, step: Step, wanted: Wanted) -> Receipt | None:
         """Look for our key (incidents), our mark (journal entries) or the file's name."""

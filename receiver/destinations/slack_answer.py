@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import structlog
@@ -25,7 +26,7 @@ async def answer(
     said: dict[str, Any] = {"text": cut_escaped(escape(text), MAX_TEXT)}
     if blocks:
         said["blocks"] = list(blocks)
-    if belongs(press.response_url, api.url):
+    if belongs(press.response_url, api.url) and _port(press.response_url) == _port(api.url):
         asked = {"response_type": "ephemeral", "replace_original": press.action is Action.GIVE}
         try:
             response = await http.post(press.response_url, json={**asked, **said})
@@ -41,3 +42,10 @@ async def answer(
         **({"thread_ts": press.thread_ts} if press.thread_ts else {}),
     }
     await api.call("chat.postEphemeral", {**where, **said})
+
+
+def _port(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return -1

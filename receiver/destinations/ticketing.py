@@ -18,13 +18,14 @@ The root receipt of a ticket:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from receiver.config.model import DestinationConfig
 from receiver.destinations.logfiles import LogFile
+from receiver.errors import DestinationRefused, Refused
 from receiver.model import Change, Entry, Link, Receipt, Wanted
 from receiver.rendering import Message, Small, Span
 
@@ -236,3 +237,17 @@ def dressed(message: Message, wanted: Wanted, config: DestinationConfig, related
 def kept_file(part: str, made: str) -> Receipt:
     """Return what the step of a log file adds to the root receipt."""
     return {"files": {part: made}}
+
+
+async def attached(upload: Callable[[str, str, bytes], Awaitable[str]], ticket: str, file: LogFile) -> Receipt:
+    """Upload a log once, and return what that adds to the root receipt; where it is refused the ticket stays without.
+
+    `upload` takes the ticket's id, a name and the content, and returns the attachment's id.
+    """
+    try:
+        made = await upload(ticket, file.name, file.text.encode("utf-8", "replace"))
+    except DestinationRefused as error:
+        if error.status == 401:
+            raise
+        raise Refused(f"not attached: {error.reason}", status=error.status) from None
+    return kept_file(file.part, made)

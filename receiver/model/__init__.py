@@ -3,7 +3,7 @@
 Times are aware `datetime`s in UTC. Mappings inside are never written to after construction.
 """
 
-from receiver.model.alerts import Alert, AlertStatus
+from receiver.model.alerts import EARLIER, EARLIER_PLAN, EARLIER_RUN, Alert, AlertStatus
 from receiver.model.digest import Digest, DigestCause, DigestPlace, DigestRow
 from receiver.model.evidence import (
     Cause,
@@ -25,6 +25,9 @@ from receiver.model.telling import GIVEN_BY, QUIET_WITHIN_S, Entry, Keys, Reason
 __all__ = [
     "AUDIBLE",
     "CALL_EVERY_S",
+    "EARLIER",
+    "EARLIER_PLAN",
+    "EARLIER_RUN",
     "GIVEN_BY",
     "QUIET_WITHIN_S",
     "Ack",

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+EARLIER = "earlier"
+"""The role, inside a story, of an alert whose migration had failed before we were here: it is listed, no more."""
+EARLIER_PLAN, EARLIER_RUN = "mtv_receiver_plan", "mtv_receiver_run"
+"""Annotations of such an alert: its Plan, and the run (Migration UID) that had failed."""
+
 
 class AlertStatus(StrEnum):
     """Alertmanager's two states of an alert."""

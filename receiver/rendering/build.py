@@ -6,7 +6,18 @@ from types import MappingProxyType
 from typing import Any
 
 from receiver.limits import truncate
-from receiver.model import Change, DeliveryState, Entry, Outcome, PlanPhase, StoryState, Told, Wanted
+from receiver.model import (
+    EARLIER,
+    EARLIER_PLAN,
+    Change,
+    DeliveryState,
+    Entry,
+    Outcome,
+    PlanPhase,
+    StoryState,
+    Told,
+    Wanted,
+)
 from receiver.model.naming import named_by
 from receiver.rendering import words
 from receiver.rendering.context import Context, Pair, Teller
@@ -27,6 +38,7 @@ from receiver.rendering.view import (
 )
 from receiver.rendering.view import stale as is_stale
 
+_MAX_LISTED = 20
 _MAX_LABELS = 8
 # All that minimal content says; what is not named here stays inside, new variables too.
 _OPEN = (
@@ -70,7 +82,7 @@ def build(wanted: Wanted, kind: str, content: str, entry: Entry | None = None) -
         | storm_parts(view)
     )
     context = Context(**parts)
-    return _minimal(context, view) if content == "minimal" else context
+    return _minimal(context, view, entry) if content == "minimal" else context
 
 
 def _subject(view: View) -> dict[str, Any]:
@@ -120,7 +132,20 @@ def _other_alert(view: View, alert_name: str) -> dict[str, Any]:
         "headline": headline,
         "description": "" if description and headline.startswith(description) else description,
         "labels": tuple(labels[:_MAX_LABELS]),
+        **_listed(view),
     }
+
+
+def _listed(view: View) -> dict[str, Any]:
+    """Return what a list of failures from before our time holds."""
+    found = [one.alert for one in view.wanted.story.alerts if one.role == EARLIER]
+    ordered = sorted(found, key=lambda alert: (not alert.firing, alert.annotations.get(EARLIER_PLAN, "")))
+    lines = [
+        f"{view.text(alert.annotations.get(EARLIER_PLAN, '') or alert.name, 2 * MAX_NAME)}: "
+        + (f"failed, alert since {words.when(alert.starts_at, view.day)}" if alert.firing else "alert gone")
+        for alert in ordered
+    ]
+    return {"listed": tuple(lines[:_MAX_LISTED]), "more_listed": max(0, len(lines) - _MAX_LISTED)}
 
 
 def _ending(view: View) -> dict[str, Any]:
@@ -203,9 +228,27 @@ def _entry(view: View, entry: Entry | None) -> dict[str, Any]:
     }
 
 
-def _minimal(context: Context, view: View) -> Context:
+def _minimal(context: Context, view: View, entry: Entry | None) -> Context:
     """State, counts, link. A plan is called by its story's id, an alert by its name: rules have names, not people."""
     name = context.name if context.message == "digest" else view.wanted.story.id
     if not view.is_plan and view.label("alertname"):
         name = view.text(view.label("alertname"), MAX_NAME)
-    return Context(**{one: getattr(context, one) for one in _OPEN}, name=name)
+    text = _nameless(entry) if entry else ""
+    return Context(**{one: getattr(context, one) for one in _OPEN}, name=name, text=text)
+
+
+def _nameless(entry: Entry) -> str:
+    """Return what people did, without who and with what; empty where the change says it all."""
+    match entry.change:
+        case Change.ACKNOWLEDGED if entry.text.startswith("no longer"):
+            return "No longer taken."
+        case Change.ACKNOWLEDGED if entry.text.startswith("closed"):
+            return "Closed where it was paged; it goes on here."
+        case Change.ACKNOWLEDGED:
+            return "Taken."
+        case Change.MOVED:
+            return "Moved to somebody else."
+        case Change.SILENCED:
+            return "Silenced." if entry.text.startswith("silenced") else "A silence ends soon."
+        case _:
+            return ""

@@ -157,6 +157,8 @@ class Context:
     headline: str = _v("", "other alerts: the alert's summary, else its description, else its name")
     description: str = _v("", "other alerts: description, if it is not the headline")
     labels: tuple[Pair, ...] = _v((), "other alerts: labels that say more than name, severity and place")
+    listed: tuple[str, ...] = _v((), "failures from before mtv-receiver was here, those that fire first, at most 20")
+    more_listed: int = _v(0, "of these, how many are not in `listed`")
     findings: tuple[str, ...] = _v((), "other alerts: what was found out, the most telling first; print with `| codes`")
     objects: tuple[Thing, ...] = _v((), "other alerts: the objects that it is about, as they are now")
     events: tuple[str, ...] = _v((), "Kubernetes events of what failed, a line each, warnings first")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from receiver.limits import truncate
-from receiver.model import Entry, Link, Story, Wanted
+from receiver.model import Change, Entry, Link, Story, Wanted
 from receiver.rendering import Block, Message, Paragraph
 from receiver.rendering.build import build
 from receiver.rendering.context import Context
@@ -83,7 +83,8 @@ class StoryRenderer:
             return _marked(plain(wanted, kind, content, entry), wanted.story)
         try:
             context = build(wanted, kind, content, entry)
-            name = "digest" if wanted.story.digest else entry.change.value
+            reminds = entry.change is Change.REMINDED
+            name = "digest" if wanted.story.digest and not reminds else entry.change.value
             name = name if name in ENTRIES else "default"
             blocks = parse(self._templates.render(f"entry/{name}", context))
             head = blocks[0] if blocks else None

@@ -31,6 +31,8 @@ def samples() -> tuple[Context, ...]:
         headline="Node worker-3 runs no virtual machines",
         description="virt-handler has not reported.",
         labels=(Pair("node", "worker-3"),),
+        listed=("mig-payments/pay-w16-01: alert gone",),
+        more_listed=3,
         findings=("12 VMs run on it.",),
         objects=(Thing("Node worker-3", "not Ready", ("Ready=False: KubeletNotReady",)),),
         events=("08:12 UTC NodeNotReady: Node worker-3 status is now: NodeNotReady",),

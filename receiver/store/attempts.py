@@ -17,7 +17,8 @@ from sqlalchemy import Float as Real
 from receiver.config.model import Manners
 from receiver.model import AttemptOutcome, DeliveryState, Receipt
 from receiver.rendering.view import TICKETS
-from receiver.store import links, manners
+from receiver.store import audit, links, manners
+from receiver.store.audit import Kind, Note
 from receiver.store.codec import dump_json
 from receiver.store.deliveries import AUDIBLE_CHANGE, QUIET_CHANGE, DeliveryRow
 from receiver.store.engine import NOW, Conn
@@ -124,8 +125,9 @@ _KEPT = {
 }
 _KEEP = update(deliveries).where(deliveries.c.id == bindparam("b_id")).values(**_KEPT)
 _LAGS = deliveries.c.desired > bindparam("b_revision")
+_CONFIRM_IN = cast(bindparam("b_confirm_in", type_=Real), Real)  # the cast: PostgreSQL asks what a NULL is of
 _CONFIRM = case(
-    (bindparam("b_confirm_in", type_=Real).is_not(None), NOW + bindparam("b_confirm_in", type_=Real)),
+    (_CONFIRM_IN.is_not(None), NOW + _CONFIRM_IN),
     else_=cast(bindparam("b_confirm_at", type_=Real), Real),
 )
 _SETTLE = (
@@ -221,6 +223,21 @@ def _end_values(attempt: int, outcome: AttemptOutcome, status: int | None, error
     return {"b_attempt": attempt, "b_outcome": outcome.value, "b_status": status, "b_error": error[:2000]}
 
 
+def _ended(row: DeliveryRow, part: str, outcome: AttemptOutcome, **more: Any) -> Note:
+    facts = {"destination": row.label, "delivery": row.id, "part": part, "outcome": outcome.value, **more}
+    return Note(Kind.ATTEMPT, row.story, facts)
+
+
+async def note_failure(
+    conn: Conn, row: DeliveryRow, part: str, outcome: AttemptOutcome, error: str, *, dead: bool
+) -> None:
+    """Note how a try failed, and whether it was the last one."""
+    lines = [_ended(row, part, outcome, error=error)]
+    if dead:
+        lines.append(Note(Kind.DEAD, row.story, {"destination": row.label, "delivery": row.id, "error": error}))
+    await audit.notes(conn, lines)
+
+
 async def finish_all(conn: Conn, done: Sequence[Done]) -> list[bool]:
     """Record steps that were carried out, each True if the claim was still ours: else only the ledger knows of it.
 
@@ -229,6 +246,7 @@ async def finish_all(conn: Conn, done: Sequence[Done]) -> list[bool]:
     sent = [_end_values(one.attempt, AttemptOutcome.OK, None, "") for one in done if one.attempt is not None]
     if sent:
         await conn.execute(_END, sent)
+        await audit.notes(conn, [_ended(one.row, one.part, AttemptOutcome.OK) for one in done if one.attempt])
     if answered := [one.row.destination for one in done if one.part and one.failing]:
         await manners.answered(conn, answered)
     ours = await _still_ours(conn, [one.row for one in done])

@@ -1,5 +1,7 @@
 """When people are called again: what became worse, and what is down and nobody took.
 
+Of a storm's failures, which have no message of their own, the storm's one message speaks: one reminder for all.
+
 Both are looked at when `stories.remind_at` has come; a time that was set for nothing costs one look. Calling too often
 makes people stop listening: a story becomes worse at most every CALL_EVERY_S, and is reminded of REMINDERS times.
 """
@@ -12,13 +14,17 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select, update
 
 from receiver.model import CALL_EVERY_S, Change, Impact, StoryState
-from receiver.rendering.words import duration
+from receiver.rendering.words import duration, names
+from receiver.store.codec import EVIDENCE, load_or_none
+from receiver.store.digests import KIND as DIGEST_KIND
 from receiver.store.drafts import Draft
 from receiver.store.engine import NOW, Conn
-from receiver.store.schema import revisions, stories
+from receiver.store.schema import deliveries, revisions, stories
 
 REMINDERS = 3
 """After so many, whoever has not come will not come for another one; pagers escalate by themselves."""
+MOST_NAMED = 100
+"""So many failures of a storm are counted one by one; evidence of a thousand is a lot to read in one go."""
 WORSE = frozenset({Change.WORSE, Change.FAILED_AGAIN})
 _BEGINS = frozenset({Change.FIRED, Change.REOPENED, Change.FAILED_AGAIN})
 _CALLS = sorted(change.value for change in WORSE | _BEGINS | {Change.REMINDED})
@@ -41,6 +47,47 @@ def wants_somebody(draft: Draft) -> bool:
     """Is something down that nobody took, and that nobody runs again?"""
     down = draft.evidence is not None and draft.evidence.impact is Impact.DOWN
     return draft.state is StoryState.FIRING and down and draft.ack is None and not draft.test
+
+
+_MEMBERS = (
+    select(stories.c.opened, stories.c.title, stories.c.evidence)
+    .join(deliveries, deliveries.c.story == stories.c.id)
+    .where(
+        deliveries.c.digest == bindparam("b_digest"),
+        deliveries.c.firing.is_(True),
+        deliveries.c.moved == "",
+        stories.c.state == StoryState.FIRING.value,
+        stories.c.ack.is_(None),
+        stories.c.evidence.contains(f'"{Impact.DOWN.value}"'),
+    )
+    .order_by(stories.c.opened, stories.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Untaken:
+    """What is down and nobody took."""
+
+    since: float
+    titles: tuple[str, ...] = ()
+    """Of a storm: what its failures are about, the oldest first."""
+
+
+async def _untaken(conn: Conn, draft: Draft, most: int) -> _Untaken | None:
+    """Return what of a story somebody is wanted for, or None; of a storm at least the oldest `most` failures."""
+    if draft.kind != DIGEST_KIND:
+        return _Untaken(draft.opened) if wants_somebody(draft) else None
+    if draft.state is not StoryState.FIRING or draft.ack is not None or draft.test:
+        return None
+    since, titles = 0.0, list[str]()
+    for row in await conn.execute(_MEMBERS, {"b_digest": draft.id}):
+        evidence = load_or_none(EVIDENCE, row.evidence)
+        if evidence is not None and evidence.impact is Impact.DOWN:
+            since = since if titles else row.opened
+            titles.append(row.title)
+            if len(titles) >= most:
+                break
+    return _Untaken(since, tuple(titles)) if titles else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +129,14 @@ async def look_later(conn: Conn, draft: Draft, remind_after_s: float) -> None:
     """Set when to look whether people are to be called again, if ever."""
     times: list[float] = []
     waits = draft.open and draft.worse_at is not None and draft.now < draft.worse_at + CALL_EVERY_S
-    reminds = remind_after_s > 0 and wants_somebody(draft)
-    if not waits and not reminds:
+    untaken = await _untaken(conn, draft, 1) if remind_after_s > 0 else None
+    if not waits and untaken is None:
         return
     past = await _past(conn, draft)
     if past.held and draft.worse_at is not None:
         times.append(draft.worse_at + CALL_EVERY_S)
-    if reminds and past.reminders < REMINDERS:
-        times.append(past.called + remind_after_s)
+    if untaken is not None and past.reminders < REMINDERS:
+        times.append(max(past.called, untaken.since) + remind_after_s)
     if times:
         await conn.execute(update(stories).where(stories.c.id == draft.id).values(remind_at=min(times)))
 
@@ -105,10 +152,14 @@ async def due(conn: Conn, draft: Draft, remind_after_s: float) -> tuple[Change, 
     past = await _past(conn, draft)
     if past.held and draft.state is StoryState.FIRING and draft.now >= (draft.worse_at or 0.0) + CALL_EVERY_S:
         return Change.WORSE, together(past.held)
-    if not wants_somebody(draft) or not remind_after_s or past.reminders >= REMINDERS:
+    if not remind_after_s or past.reminders >= REMINDERS:
         return None
-    if draft.now < past.called + remind_after_s:
+    untaken = await _untaken(conn, draft, MOST_NAMED)
+    if untaken is None or draft.now < max(past.called, untaken.since) + remind_after_s:
         return None
+    if untaken.titles:
+        whom = names(untaken.titles) if len(untaken.titles) < MOST_NAMED else f"{MOST_NAMED} failures or more"
+        return Change.REMINDED, f"still down after {duration(draft.now - untaken.since)}, nobody has taken {whom}"
     return Change.REMINDED, f"still down after {duration(draft.now - past.began)}, nobody has taken it"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, and_, bindparam, exists, func, or_, select, true, update
+from sqlalchemy import Integer, and_, bindparam, case, exists, func, or_, select, true, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from receiver.model import StoryState
@@ -76,6 +76,13 @@ async def outlook(conn: Conn) -> Outlook:
     )
 
 
+_UNKNOWN_SINCE = case(
+    (and_(deliveries.c.unknown_part.is_not(None), deliveries.c.claimed_until.is_not(None)), NOW),
+    else_=deliveries.c.unknown_at,
+)
+"""Where a lease ran out with a try begun, its holder may still be sending (a clock leapt): look from now on."""
+
+
 def _claim(*, probe: bool) -> ReturningUpdate[Any]:
     still_wanted = or_(
         deliveries.c.started.is_(True),
@@ -91,11 +98,17 @@ def _claim(*, probe: bool) -> ReturningUpdate[Any]:
         .where(still_wanted if probe else true())
         .order_by(deliveries.c.priority, deliveries.c.waiting_since, deliveries.c.id)
         .limit(bindparam("b_limit", type_=Integer))
+        .with_for_update(skip_locked=True)
     )
     return (
         update(deliveries)
         .where(deliveries.c.id.in_(chosen))
-        .values(owner=bindparam("b_owner"), claimed_until=NOW + LEASE_S, fence=deliveries.c.fence + 1)
+        .values(
+            owner=bindparam("b_owner"),
+            claimed_until=NOW + LEASE_S,
+            fence=deliveries.c.fence + 1,
+            unknown_at=_UNKNOWN_SINCE,
+        )
         .returning(*COLUMNS)
     )
 
@@ -132,9 +145,10 @@ async def release(conn: Conn, row: DeliveryRow, values: Mapping[str, Any]) -> bo
     return result.rowcount == 1
 
 
-async def free_claims(conn: Conn) -> None:
-    """Free every claim: at start, when the lock says that nobody else works on this database.
+async def free_claims(conn: Conn, owner: str | None = None) -> None:
+    """Free every claim, or those of one replica: when nobody else works on this database, or this one stops.
 
     A try that was begun keeps its mark: its outcome is unknown.
     """
-    await conn.execute(update(deliveries).where(deliveries.c.owner.is_not(None)).values(owner=None, claimed_until=None))
+    whose = deliveries.c.owner.is_not(None) if owner is None else deliveries.c.owner == owner
+    await conn.execute(update(deliveries).where(whose).values(owner=None, claimed_until=None))

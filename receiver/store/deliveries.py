@@ -119,6 +119,7 @@ async def add_all(conn: Conn, story: str, news: Sequence[NewDelivery], revision:
     """Add deliveries that have everything to tell."""
     if not news:
         return
+    conn.tell("deliveries")
     same = {
         "story": story,
         "state": DeliveryState.PENDING.value,
@@ -208,6 +209,7 @@ async def bump(
     where = [deliveries.c.story == story]
     where.append(deliveries.c.moved == "" if ids is None else deliveries.c.id.in_(ids))
     wanted = {"desired": revision, "audible": revision} if audible else {"desired": revision}
+    conn.tell("deliveries")
     await conn.execute(update(deliveries).where(*where).values(**wanted))
     priority = AUDIBLE_CHANGE if audible else QUIET_CHANGE
     # A delivered one that has a time only waits to confirm what it shows.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Text, and_, bindparam, cast, delete, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Boolean, Text, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy import Float as Real
 
 from receiver.model import DeliveryState, Digest, StoryState
@@ -44,7 +44,7 @@ _WAITING = (
         or_(deliveries.c.claimed_until.is_(None), deliveries.c.claimed_until < NOW),
         _OPEN,
         stories.c.kind != KIND,
-        stories.c.test.is_(False),
+        stories.c.test == bindparam("b_test", type_=Boolean),
     )
     .order_by(deliveries.c.created, deliveries.c.id)
 )
@@ -53,13 +53,21 @@ _MADE = (
     .select_from(deliveries.join(stories, stories.c.id == deliveries.c.story))
     .where(
         deliveries.c.destination == bindparam("b_destination"),
-        deliveries.c.started.is_(True),
+        # One that somebody has in hand is as good as begun: else what is claimed just now would count nowhere.
+        or_(deliveries.c.started.is_(True), deliveries.c.claimed_until >= NOW),
         deliveries.c.created > NOW - bindparam("b_window", type_=Real),
         stories.c.kind != KIND,
+        stories.c.test == bindparam("b_test", type_=Boolean),
     )
 )
-_ADMITTING = select(digests.c.id, digests.c.topic).where(
-    digests.c.destination == bindparam("b_destination"), digests.c.admits.is_(True)
+_ADMITTING = (
+    select(digests.c.id, digests.c.topic)
+    .join(stories, stories.c.id == digests.c.id)
+    .where(
+        digests.c.destination == bindparam("b_destination"),
+        digests.c.admits.is_(True),
+        stories.c.test == bindparam("b_test", type_=Boolean),
+    )
 )
 _JOIN = (
     update(deliveries)
@@ -99,14 +107,18 @@ class Rush:
     """Topic → the digest that new failures join."""
 
 
-async def rush(conn: Conn, destination: str, window_s: float) -> Rush:
-    """Return what waits for its first message at a destination, and what was begun there within `window_s`."""
-    rows = await conn.execute(_WAITING, {"b_destination": destination})
+async def rush(conn: Conn, destination: str, window_s: float, *, test: bool = False) -> Rush:
+    """Return what waits for its first message at a destination, and what was begun there within `window_s`.
+
+    Tests know nothing of failures, and these nothing of tests.
+    """
+    where = {"b_destination": destination, "b_test": test}
+    rows = await conn.execute(_WAITING, where)
     waiting = tuple(Waiting(row.id, row.story, row.intervals, bool(row.is_due)) for row in rows)
     if not waiting:
         return Rush((), 0, {})
-    made = (await conn.execute(_MADE, {"b_destination": destination, "b_window": window_s})).scalar_one()
-    open_ones = await conn.execute(_ADMITTING, {"b_destination": destination})
+    made = (await conn.execute(_MADE, {**where, "b_window": window_s})).scalar_one()
+    open_ones = await conn.execute(_ADMITTING, where)
     return Rush(waiting, int(made), {row.topic: row.id for row in open_ones})
 
 
@@ -272,6 +284,16 @@ async def let_out(conn: Conn) -> int:
     return int(result.rowcount)
 
 
-async def forget(conn: Conn) -> None:
-    """Forget digests whose stories were forgotten."""
-    await conn.execute(delete(digests).where(digests.c.id.not_in(select(cast(stories.c.id, Text)))))
+async def telling_of(conn: Conn, members: Sequence[str]) -> tuple[str, ...]:
+    """Return the digests that tell of any of these stories."""
+    told = select(deliveries.c.digest).where(deliveries.c.story.in_(list(members)), deliveries.c.digest != "")
+    return tuple((await conn.execute(told.distinct().order_by(deliveries.c.digest))).scalars())
+
+
+async def up_to_date(conn: Conn, digest: str) -> bool:
+    """Say whether a digest counts all of its members, and is over if they are."""
+    known = load_or_none(DIGEST, (await conn.execute(select(digests.c.numbers).where(digests.c.id == digest))).scalar())
+    state = (await conn.execute(select(stories.c.state).where(stories.c.id == digest))).scalar()
+    rows = await members(conn, digest)
+    over = not any(row.open for row in rows)
+    return known is not None and known.plans == len(rows) and over == (state == StoryState.RESOLVED.value)

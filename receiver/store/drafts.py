@@ -20,6 +20,8 @@ class AlertRow:
     source: str
     changed_at: float
     dirty: bool = False
+    heard_at: float | None = None
+    """When a webhook, or a look at its Alertmanager, last carried it."""
 
     @property
     def firing(self) -> bool:
@@ -59,6 +61,8 @@ class Draft:
     ack: Ack | None = None
     worse_at: float | None = None
     """When people were last called because it became worse."""
+    not_told: dict[str, list[str]] = field(default_factory=dict)
+    """Fingerprint → destinations that only routes newer than the story choose for it (see `receiver.resettle`)."""
     alerts: dict[str, AlertRow] = field(default_factory=dict)
     new: bool = False
     changes: list[tuple[Change, str]] = field(default_factory=list)

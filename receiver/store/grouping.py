@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from receiver.store.engine import Conn, Write
+from receiver.store.engine import Conn, StoreBusyError, Write, is_passing
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -23,15 +23,25 @@ class Grouped(Generic[A, R]):
     """
 
     def __init__(
-        self, run: Callable[[Write[Sequence[R]]], Awaitable[Sequence[R]]], operation: SetOperation[A, R]
+        self,
+        run: Callable[[Write[Sequence[R]]], Awaitable[Sequence[R]]],
+        operation: SetOperation[A, R],
+        most: int | None = None,
     ) -> None:
+        """With `most`, StoreBusyError is raised at once where so many items wait.
+
+        And a disk or a server that fails then does so for all of them: none is tried alone, nobody waits for that.
+        """
         self._run = run
         self._operation = operation
+        self._most = most
         self._waiting: list[tuple[A, asyncio.Future[R]]] = []
         self._flushes: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: A) -> R:
         """Return the answer for `item`, together with whoever else asks. Raises what the operation raises for it."""
+        if self._most is not None and len(self._waiting) >= self._most:
+            raise StoreBusyError(f"{self._most} writes are waiting for the disk")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if len(self._waiting) == 1:
@@ -55,8 +65,9 @@ class Grouped(Generic[A, R]):
             if not taken:  # it was never begun
                 taken.extend(self._waiting)
                 self._waiting.clear()
-            if len(taken) == 1:
-                _set(taken[0][1], error)
+            if len(taken) == 1 or (self._most is not None and is_passing(error)):
+                for _, future in taken:
+                    _set(future, error)
                 return
             for item, future in taken:
                 await self._alone(item, future)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BindParameter, Integer, bindparam, delete, func, insert, select, update
+from sqlalchemy import BindParameter, Integer, bindparam, func, insert, select, update
 
 from receiver.model import Alert
 from receiver.store.codec import ALERT, dump, load
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import inbox, pulse
 
-LEASE_S = 60.0
+LEASE_S = 20.0
+"""So long an entry rests when a replica has died. One that is worked off twice is recorded once: its number tells."""
 MAX_FAILURES = 3
-KEEP_S = 86_400.0
-PRUNE_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,7 @@ _FREE = (
     .where(inbox.c.state == "new", (inbox.c.claimed_until.is_(None)) | (inbox.c.claimed_until < NOW))
     .order_by(inbox.c.seq)
     .limit(bindparam("b_limit", type_=Integer))
+    .with_for_update(skip_locked=True)
 )
 _CLAIM = (
     update(inbox)
@@ -51,16 +51,37 @@ _SEQS: BindParameter[list[int]] = bindparam("b_seqs", expanding=True)
 _DONE = update(inbox).where(inbox.c.seq.in_(_SEQS)).values(state="done", done_at=NOW, owner=None, claimed_until=None)
 
 
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """What is to be kept: an alert as JSON text, or a raw body and the bug that it met."""
+
+    source: str
+    kind: str
+    payload: str
+    error: str = ""
+
+
+def new_entries(source: str, alerts: Sequence[Alert]) -> list[NewEntry]:
+    """Return what keeps alerts."""
+    return [NewEntry(source, "alert", dump(ALERT, alert)) for alert in alerts]
+
+
+async def add_all(conn: Conn, bodies: Sequence[Sequence[NewEntry]]) -> Sequence[None]:
+    """Number and keep the entries of many bodies, in their order."""
+    rows = [
+        {"source": one.source, "kind": one.kind, "payload": one.payload, "error": one.error}
+        for body in bodies
+        for one in body
+    ]
+    if rows:
+        await conn.execute(_ADD, rows)
+        conn.tell("inbox")
+    return [None] * len(bodies)
+
+
 async def add(conn: Conn, source: str, alerts: Sequence[Alert]) -> None:
     """Number and keep alerts."""
-    if alerts:
-        rows = [{"source": source, "kind": "alert", "payload": dump(ALERT, alert)} for alert in alerts]
-        await conn.execute(_ADD, rows)
-
-
-async def add_raw(conn: Conn, source: str, body: str, error: str) -> None:
-    """Keep a body that our own code broke on."""
-    await conn.execute(insert(inbox).values(received_at=NOW, source=source, kind="raw", payload=body, error=error))
+    await add_all(conn, [new_entries(source, alerts)])
 
 
 async def claim(conn: Conn, owner: str, limit: int) -> tuple[InboxEntry, ...]:
@@ -93,15 +114,10 @@ async def poison(conn: Conn, seq: int) -> None:
     )
 
 
-async def release_all(conn: Conn) -> None:
-    """Free every claim: at start, when the lock says that nobody else works on this database."""
-    await conn.execute(update(inbox).where(inbox.c.state == "new").values(owner=None, claimed_until=None))
-
-
-async def prune(conn: Conn) -> None:
-    """Forget what was worked off KEEP_S ago, in small steps: it may hold what nobody redacted."""
-    old = select(inbox.c.seq).where(inbox.c.done_at < NOW - KEEP_S).limit(PRUNE_AT_ONCE)
-    await conn.execute(delete(inbox).where(inbox.c.seq.in_(old)))
+async def release_all(conn: Conn, owner: str | None = None) -> None:
+    """Free every claim, or those of one replica: when nobody else works on this database, or this one stops."""
+    whose = () if owner is None else (inbox.c.owner == owner,)
+    await conn.execute(update(inbox).where(inbox.c.state == "new", *whose).values(owner=None, claimed_until=None))
 
 
 async def backlog(conn: Conn) -> int:

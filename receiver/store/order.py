@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from sqlalchemy import BindParameter, bindparam, func, select
 
-from receiver.model import AlertStatus
-from receiver.store.codec import dump_json
+from receiver.model import Alert, AlertStatus
+from receiver.store.codec import ALERT, dump_json, load
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import alerts, inbox
 
@@ -27,21 +27,25 @@ async def newest_done(conn: Conn) -> int:
     return int(result.scalar_one_or_none() or 0)
 
 
-async def is_overtaken(conn: Conn, seq: int, fingerprint: str) -> bool:
-    """Was an alert with a higher inbox number and this fingerprint worked off already?
+async def overtaken_by(conn: Conn, seq: int, fingerprint: str) -> tuple[int, Alert] | None:
+    """Return the newest word on a fingerprint that was worked off although its inbox number is higher.
 
     What a story holds cannot tell: the end of a failure that no story knows yet is kept in the inbox alone.
     """
     begins = f'{{"fingerprint":{dump_json(fingerprint)},'
     result = await conn.execute(
-        select(func.count()).where(
+        select(inbox.c.seq, inbox.c.payload)
+        .where(
             inbox.c.seq > seq,
             inbox.c.state == "done",
             inbox.c.kind == "alert",
             func.substr(inbox.c.payload, 1, len(begins)) == begins,
         )
+        .order_by(inbox.c.seq.desc())
+        .limit(1)
     )
-    return bool(result.scalar_one())
+    row = result.one_or_none()
+    return (row.seq, load(ALERT, row.payload)) if row is not None else None
 
 
 async def lately_resolved(conn: Conn, fingerprints: Collection[str], within_s: float) -> dict[str, float]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, func, insert, or_, select, update
 
 from receiver.model import DeliveryState, StoryState
+from receiver.store import audit
+from receiver.store.audit import Kind
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import deliveries, destinations, stories
 
+GONE = "its destination left the configuration"
 FALLBACKS_AT_ONCE = 20
 """A round of fallbacks must not hold up what else is due."""
 
@@ -40,6 +43,8 @@ async def park(conn: Conn, destination: str, reason: str, probe_in_s: float, sec
             "secret_mark": secret_mark,
         },
     )
+    if since is None:
+        await audit.note(conn, Kind.PARKED, destination=destination, why=reason)
     await mark(conn)
 
 
@@ -67,7 +72,7 @@ async def hold(conn: Conn, destination: str, seconds: float) -> None:
         .limit(1)
     )
     if (await conn.execute(longer)).first() is None:
-        await _put(conn, destination, {"hold_until": NOW + seconds})
+        await _put(conn, destination, {"hold_until": NOW + seconds, "asked_s": seconds})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ async def probed(conn: Conn, destination: str, again_in_s: float) -> None:
 
 async def unpark(conn: Conn, destination: str) -> None:
     """Free a destination: open stories are told in their current form, closed ones that it never showed are skipped."""
+    await audit.note(conn, Kind.FREED, destination=destination)
     open_stories = select(stories.c.id).where(stories.c.state != StoryState.RESOLVED.value)
     await conn.execute(
         update(destinations)
@@ -118,6 +124,25 @@ async def unpark(conn: Conn, destination: str) -> None:
     await conn.execute(
         update(deliveries).where(waiting).values(state=DeliveryState.PENDING.value, due=NOW, tries=0, error="")
     )
+
+
+async def left(conn: Conn, known: Collection[str]) -> int:
+    """Put aside what waits for destinations that are no longer configured; return how many."""
+    gone = update(deliveries).where(deliveries.c.due.is_not(None), deliveries.c.destination.not_in(known))
+    put = await conn.execute(gone.values(state=DeliveryState.PARKED.value, due=None, error=GONE))
+    return put.rowcount
+
+
+async def returned(conn: Conn, known: Collection[str]) -> None:
+    """Go on with what was put aside for destinations that are configured again."""
+    rows = await conn.execute(
+        select(deliveries.c.destination)
+        .where(deliveries.c.state == DeliveryState.PARKED.value, deliveries.c.error == GONE)
+        .where(deliveries.c.destination.in_(known))
+        .distinct()
+    )
+    for row in rows.all():
+        await unpark(conn, row.destination)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +185,7 @@ async def in_need_of_fallback(conn: Conn, fallback_after_s: float) -> tuple[Wait
     )
 
 
-async def fell_back(conn: Conn, delivery: str) -> None:
-    """Note that the fallback knows."""
-    await conn.execute(update(deliveries).where(deliveries.c.id == delivery).values(fallen_back=True))
+async def fell_back(conn: Conn, delivery: str) -> bool:
+    """Note that the fallback knows; False where that was noted before, perhaps by another replica."""
+    noted = update(deliveries).where(deliveries.c.id == delivery, deliveries.c.fallen_back.is_(False))
+    return (await conn.execute(noted.values(fallen_back=True))).rowcount == 1

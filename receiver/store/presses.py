@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from receiver.model import StoryState
+from receiver.store import audit
+from receiver.store.audit import Kind
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import presses, silences, stories
 
@@ -45,17 +47,13 @@ async def record(conn: Conn, story: str, action: str, by: str, via: str, *, done
     """Append a press."""
     values = {"story": story, "action": action, "by": by, "via": via, "done": done, "text": text[:MAX_TEXT]}
     await conn.execute(insert(presses).values(at=NOW, **values))
+    await audit.note(conn, Kind.PRESS, story, action=action, by=by, via=via, done=done, answer=text)
 
 
 async def of_story(conn: Conn, story: str) -> tuple[Press, ...]:
     """Return what people asked of a story, oldest first."""
     rows = await conn.execute(select(presses).where(presses.c.story == story).order_by(presses.c.id))
     return tuple(Press(row.at, row.story, row.action, row.by, row.via, row.done, row.text) for row in rows)
-
-
-async def prune(conn: Conn, keep_s: float) -> None:
-    """Forget what was asked for longer than `keep_s` seconds ago."""
-    await conn.execute(delete(presses).where(presses.c.at < NOW - keep_s))
 
 
 async def add_silences(conn: Conn, made: Sequence[Silence]) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import case, null, or_, select, update
 
 from receiver.model import DeliveryState
+from receiver.store import audit
+from receiver.store.audit import Kind, Note
 from receiver.store.deliveries import COLUMNS, DeliveryRow, one, to_row
 from receiver.store.engine import NOW, Conn
 from receiver.store.manners import BREAK_AFTER
@@ -71,6 +73,10 @@ async def retry(conn: Conn, rows: Sequence[DeliveryRow]) -> None:
 
     A destination that asked to be left alone (429) is left alone until its time all the same.
     """
+    await audit.notes(
+        conn,
+        [Note(Kind.RETRY, row.story, {"destination": row.label, "delivery": row.id, "was": row.state}) for row in rows],
+    )
     for at in range(0, len(rows), 500):
         some = rows[at : at + 500]
         await conn.execute(

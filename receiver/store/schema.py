@@ -72,6 +72,8 @@ stories = Table(
     Column("identify_due", Float),
     Column("gather_due", Float),
     Column("gather_tries", Integer, nullable=False, server_default="0"),
+    Column("not_told", Text, nullable=False, server_default="{}"),  # JSON: alert → destinations of newer routes
+    Column("gather_until", Float),  # somebody gathers, at most until then
     Column("test", Boolean, nullable=False, server_default=text("false")),
     Column("ack", Text),  # who took it: JSON
     Column("remind_at", Float),  # look then whether people are to be reminded
@@ -86,6 +88,18 @@ stories = Table(
     Index("stories_subject", "subject", "opened"),
     Index("stories_alias", "alias"),
     Index("stories_state", "state", "opened"),
+    Index(
+        "stories_closed",
+        "closed",
+        sqlite_where=text("closed IS NOT NULL"),
+        postgresql_where=text("closed IS NOT NULL"),
+    ),
+    Index(
+        "stories_evidence",
+        "closed",
+        sqlite_where=text("closed IS NOT NULL AND evidence IS NOT NULL"),
+        postgresql_where=text("closed IS NOT NULL AND evidence IS NOT NULL"),
+    ),
 )
 
 revisions = Table(
@@ -112,9 +126,17 @@ alerts = Table(
     Column("starts_at", Float, nullable=False),
     Column("ends_at", Float),
     Column("changed_at", Float, nullable=False),  # when `status` last changed, database time
+    Column("heard_at", Float),  # when a webhook or a round last carried it
+    Column("absent_at", Float),  # when the first complete round began that no longer held it
     Column("payload", Text, nullable=False),
     PrimaryKeyConstraint("story", "fingerprint"),
     Index("alerts_fingerprint", "fingerprint", "seq"),
+    Index(
+        "alerts_firing",
+        "source",
+        sqlite_where=text("status = 'firing'"),
+        postgresql_where=text("status = 'firing'"),
+    ),
 )
 
 deliveries = Table(
@@ -215,6 +237,7 @@ destinations = Table(
     Column("since", Float),
     Column("probe_at", Float),
     Column("hold_until", Float),
+    Column("asked_s", Float),  # so long it asked to be left alone
     Column("secret_mark", Text, nullable=False, server_default=""),
     Column("tokens", Float),  # rate limit: what is left in the bucket …
     Column("tokens_at", Float),  # … as of then
@@ -272,6 +295,30 @@ silences = Table(
     PrimaryKeyConstraint("alertmanager", "id"),
     Index("silences_story", "story"),
 )
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text),
+    Column("claimed_until", Float),
+    Column("due", Float),
+    Column("state", Text, nullable=False, server_default="{}"),  # JSON, the job's own
+)
+"""What must be done once, whatever the number of replicas: a job is claimed like a delivery."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("story", Text, nullable=False, server_default=""),
+    Column("text", Text, nullable=False),  # JSON
+    Index("audit_at", "at"),
+    sqlite_autoincrement=True,
+)
+"""What was decided, sent, pressed and reloaded. Append-only."""
 
 pulse = Table("pulse", metadata, Column("id", Integer, primary_key=True), Column("at", Float, nullable=False))
 """One row that readiness writes: a store that cannot be written is not ready."""

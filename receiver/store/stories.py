@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Row, and_, bindparam, case, exists, func, insert, or_, select, update
 from sqlalchemy import text as sql
 
 from receiver.model import (
@@ -16,14 +17,20 @@ from receiver.model import (
     PlanPhase,
     StoryState,
 )
-from receiver.store.codec import ACK, ALERT, EVIDENCE, IDENTITY, dump, load, load_or_none
+from receiver.store import audit
+from receiver.store.audit import Kind
+from receiver.store.codec import ACK, ALERT, EVIDENCE, IDENTITY, dump, dump_json, load, load_or_none
 from receiver.store.drafts import POISON
 from receiver.store.drafts import AlertRow as AlertRow
 from receiver.store.drafts import Draft as Draft
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import alerts, revisions, stories
 
-PRUNE_AT_ONCE = 100
+_WANTS_EVIDENCE = and_(
+    stories.c.gather_due <= NOW,
+    stories.c.state != StoryState.RESOLVED.value,
+    or_(stories.c.gather_until.is_(None), stories.c.gather_until < NOW),
+)
 
 _SCALARS = (
     "alias", "revision", "closed", "note", "run", "reruns", "reopens", "previous", "continued_in", "close_at",
@@ -51,6 +58,7 @@ def _draft(row: Row[Any], now: float) -> Draft:
         evidence=load_or_none(EVIDENCE, row.evidence),
         ack=load_or_none(ACK, row.ack),
         plan_phase=PlanPhase(row.plan_phase) if row.plan_phase else None,
+        not_told=json.loads(row.not_told),
         **{name: getattr(row, name) for name in _SCALARS},
     )
 
@@ -59,7 +67,7 @@ async def _with_alerts(conn: Conn, draft: Draft) -> Draft:
     rows = await conn.execute(select(alerts).where(alerts.c.story == draft.id).order_by(alerts.c.seq))
     for row in rows:
         draft.alerts[row.fingerprint] = AlertRow(
-            load(ALERT, row.payload), row.role, row.seq, row.source, row.changed_at
+            load(ALERT, row.payload), row.role, row.seq, row.source, row.changed_at, heard_at=row.heard_at
         )
     return draft
 
@@ -128,12 +136,14 @@ _INSERT_STORY, _INSERT_REVISION = insert(stories), insert(revisions)
 _UPDATE_STORY = update(stories).where(stories.c.id == bindparam("story_id"))
 # As text, since SQLAlchemy writes this for one database at a time only; it is SQLite's and PostgreSQL's alike.
 _PUT_ALERT = sql("""
-    INSERT INTO alerts (story, fingerprint, seq, source, role, status, starts_at, ends_at, changed_at, payload)
-    VALUES (:story, :fingerprint, :seq, :source, :role, :status, :starts_at, :ends_at, :changed_at, :payload)
+    INSERT INTO alerts
+        (story, fingerprint, seq, source, role, status, starts_at, ends_at, changed_at, heard_at, payload)
+    VALUES
+        (:story, :fingerprint, :seq, :source, :role, :status, :starts_at, :ends_at, :changed_at, :heard_at, :payload)
     ON CONFLICT (story, fingerprint) DO UPDATE SET
         seq = excluded.seq, source = excluded.source, role = excluded.role, status = excluded.status,
         starts_at = excluded.starts_at, ends_at = excluded.ends_at, changed_at = excluded.changed_at,
-        payload = excluded.payload
+        heard_at = excluded.heard_at, absent_at = NULL, payload = excluded.payload
 """)
 
 
@@ -152,6 +162,7 @@ async def save(conn: Conn, draft: Draft, change: Change | None, text: str, key: 
         "evidence": dump(EVIDENCE, draft.evidence) if draft.evidence else None,
         "ack": dump(ACK, draft.ack) if draft.ack else None,
         "plan_phase": draft.plan_phase.value if draft.plan_phase else "",
+        "not_told": dump_json(draft.not_told),
         **{name: getattr(draft, name) for name in _SCALARS},
     }
     if change is not None or draft.new:
@@ -168,6 +179,9 @@ async def save(conn: Conn, draft: Draft, change: Change | None, text: str, key: 
     if change is not None:
         made = {"story": draft.id, "revision": draft.revision, "at": draft.now, "key": key, "text": text}
         await conn.execute(_INSERT_REVISION, {**made, "change": change.value})
+        ended = draft.outcome.value if draft.outcome else ""
+        facts = {"revision": draft.revision, "change": change.value, "said": text, "title": draft.title}
+        await audit.note(conn, Kind.STORY, draft.id, **facts, state=draft.state.value, outcome=ended)
 
 
 def _alert_values(story: str, row: AlertRow) -> dict[str, Any]:
@@ -182,6 +196,7 @@ def _alert_values(story: str, row: AlertRow) -> dict[str, Any]:
         "starts_at": alert.starts_at.timestamp(),
         "ends_at": alert.ends_at.timestamp() if alert.ends_at else None,
         "changed_at": row.changed_at,
+        "heard_at": row.heard_at,
         "payload": dump(ALERT, alert),
     }
 
@@ -223,16 +238,44 @@ async def open_of_plan(conn: Conn, uid: str, alias: str) -> tuple[str, ...]:
     return tuple(row.id for row in rows)
 
 
+async def open_after(conn: Conn, after: str, limit: int) -> tuple[str, ...]:
+    """Return open stories in the order of their ids, which is that of their opening, from one on."""
+    rows = await conn.execute(
+        select(stories.c.id)
+        .where(stories.c.state != StoryState.RESOLVED.value, stories.c.id > after)
+        .order_by(stories.c.id)
+        .limit(limit)
+    )
+    return tuple(row.id for row in rows)
+
+
 async def due_evidence(conn: Conn, limit: int, in_hand: Sequence[str]) -> tuple[str, ...]:
-    """Return open stories that want evidence: first the most severe, then the newest."""
+    """Return open stories that want evidence and that nobody reads for: first the most severe, then the newest."""
     rank = case((stories.c.severity == "critical", 0), (stories.c.severity == "warning", 2), else_=1)
     rows = await conn.execute(
         select(stories.c.id)
-        .where(stories.c.gather_due <= NOW, stories.c.state != StoryState.RESOLVED.value, stories.c.id.not_in(in_hand))
+        .where(_WANTS_EVIDENCE, stories.c.id.not_in(in_hand))
         .order_by(stories.c.gather_tries, rank, stories.c.opened.desc())
         .limit(limit)
     )
     return tuple(row.id for row in rows)
+
+
+async def claim_evidence(conn: Conn, ids: Sequence[str], lease_s: float) -> frozenset[str]:
+    """Take those of the stories that nobody else has taken meanwhile, for so many seconds."""
+    taken = await conn.execute(
+        update(stories)
+        .where(stories.c.id.in_(ids), _WANTS_EVIDENCE)
+        .values(gather_until=NOW + lease_s)
+        .returning(stories.c.id)
+    )
+    return frozenset(row.id for row in taken)
+
+
+async def release_evidence(conn: Conn, story: str | None = None) -> None:
+    """Nobody reads for this story any more; without one: for none, since nobody else works on this database."""
+    whose = stories.c.gather_until.is_not(None) if story is None else stories.c.id == story
+    await conn.execute(update(stories).where(whose).values(gather_until=None))
 
 
 async def ask_later(conn: Conn, ids: Sequence[str], in_s: float) -> None:
@@ -294,10 +337,3 @@ async def last_told(conn: Conn, story: str) -> float | None:
 async def closed_at(conn: Conn, story: str) -> float | None:
     """Return when a story was closed; None where it is open or forgotten."""
     return (await conn.execute(select(stories.c.closed).where(stories.c.id == story))).scalar_one_or_none()
-
-
-async def prune(conn: Conn, keep_s: float) -> None:
-    """Forget stories closed longer than `keep_s` seconds ago, in small steps; open ones are never forgotten."""
-    old = select(stories.c.id).where(stories.c.closed < NOW - keep_s).limit(PRUNE_AT_ONCE)
-    closed = stories.c.state == StoryState.RESOLVED.value
-    await conn.execute(delete(stories).where(stories.c.id.in_(old), closed))

@@ -13,10 +13,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
+from receiver.store.postgres import driver_url
+
 if TYPE_CHECKING:
     from types import TracebackType
 
 _HERE = Path(__file__).parent
+MIGRATING = 0x6D74_7602
+"""Key of PostgreSQL's lock under which the schema is changed."""
 
 
 class NewerSchemaError(Exception):
@@ -35,13 +39,16 @@ def upgrade(url: str) -> str:
     if url.startswith("sqlite"):
         # The file holds what alerts say: nobody else on the machine reads it. SQLite's own side files take its mode.
         os.close(os.open(url.partition(":///")[2], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    engine = create_engine(url)
+    engine = create_engine(driver_url(url))
     try:
         if engine.dialect.name == "sqlite":
             with engine.connect() as conn:
                 conn.exec_driver_sql("PRAGMA busy_timeout=5000")
                 conn.exec_driver_sql("PRAGMA journal_mode=WAL")
         with engine.begin() as conn:
+            if engine.dialect.name == "postgresql":
+                # Replicas that start together: one migrates, the others find it done.
+                conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
             known = {revision.revision for revision in script.walk_revisions()}
             current = _current(conn)
             if current is not None and current not in known:

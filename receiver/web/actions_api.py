@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -13,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from receiver.actions import API, Actions, Actor, Answer
-from receiver.config.model import Config, SecretError
-from receiver.ingest import is_allowed
+from receiver.config.model import Config
+from receiver.guard import page
 
 MAX_BYTES = 64 * 1024
 SOMEBODY = "somebody with the page token"
@@ -39,11 +37,6 @@ def routes(service: Acting) -> list[Route]:
 
     def taking(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            try:
-                if not is_allowed(request.headers.get("authorization", ""), service.config.web.page_auth):
-                    return refused(401, "not signed in: use what web.page_auth names")
-            except SecretError:
-                return refused(503, "the secret that guards this address cannot be read; see the log")
             if service.actions is None:
                 return refused(503, "not ready")
             try:
@@ -53,7 +46,7 @@ def routes(service: Acting) -> list[Route]:
                 return refused(400, str(error))
             return JSONResponse({"done": said.done, "text": said.text}, 200 if said.done else 409)
 
-        return answer
+        return page(service, answer)
 
     table = {"acknowledge": _acknowledge, "silence": _silence, "move": _move}
     return [Route(f"/api/v1/stories/{{id}}/{name}", taking(one), methods=["POST"]) for name, one in table.items()]
@@ -109,18 +102,8 @@ async def json_body(request: Request) -> Mapping[str, Any]:
 
 def _actor(request: Request, body: Mapping[str, Any]) -> Actor:
     """Return who acts: the user who signed in, else who the body says."""
-    name = _user(request.headers.get("authorization", "")) or body.get("by", "")
+    name = request.state.user or body.get("by", "")
     return Actor(name if isinstance(name, str) and name.strip() else SOMEBODY, API)
-
-
-def _user(authorization: str) -> str:
-    scheme, _, value = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[0]
-    except (binascii.Error, ValueError):
-        return ""
 
 
 def refused(status: int, text: str) -> Response:

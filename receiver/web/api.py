@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from receiver.config.model import Config, SecretError
-from receiver.ingest import is_allowed
+from receiver.config.model import Config
+from receiver.guard import page
 from receiver.rendering import Renderer
 from receiver.store import attempts, deliveries, listing, presses, reading
 from receiver.store.engine import Conn, Store
@@ -59,11 +59,6 @@ class Api:
 
     def _guard(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
-            try:
-                if not is_allowed(request.headers.get("authorization", ""), self._service.config.web.page_auth):
-                    return _error(401, "not signed in: use what web.page_auth names")
-            except SecretError:
-                return _error(503, "the secret that guards this address cannot be read; see the log")
             if self._service.store is None:
                 return _error(503, "not ready")
             try:
@@ -71,7 +66,7 @@ class Api:
             except BadQueryError as error:
                 return _error(400, str(error))
 
-        return guarded
+        return page(self._service, guarded)
 
 
 def _error(status: int, text: str) -> Response:

@@ -11,11 +11,11 @@ from starlette.routing import Route
 
 from receiver.attempt import Destination
 from receiver.clock import Clock
-from receiver.config.model import Config, SecretError
+from receiver.config.model import Config
 from receiver.enrichers.redact import Redactor
 from receiver.explain import explain
 from receiver.explain_input import read_alerts
-from receiver.ingest import is_allowed
+from receiver.guard import page
 from receiver.kube import Cluster
 from receiver.wire import UnusableBodyError
 
@@ -38,11 +38,6 @@ def routes(service: Explaining) -> list[Route]:
     """Return the address."""
 
     async def answer(request: Request) -> Response:
-        try:
-            if not is_allowed(request.headers.get("authorization", ""), service.config.web.page_auth):
-                return _error(401, "not signed in: use what web.page_auth names")
-        except SecretError:
-            return _error(503, "the secret that guards this address cannot be read; see the log")
         raw = b""
         try:
             async for chunk in request.stream():
@@ -53,7 +48,7 @@ def routes(service: Explaining) -> list[Route]:
             return _error(400, "the connection ended within the body")
         return await _explain(service, raw)
 
-    return [Route("/api/v1/explain", answer, methods=["POST"])]
+    return [Route("/api/v1/explain", page(service, answer), methods=["POST"])]
 
 
 async def _explain(service: Explaining, raw: bytes) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -9,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from receiver.guard import open_to_all
 from receiver.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -21,6 +23,8 @@ class Operated(Protocol):
 
     async def ready(self) -> str: ...
 
+    async def reload(self, why: str) -> Sequence[str]: ...
+
 
 class Operation:
     """`/-/healthy`, `/-/ready`, `/metrics`, and the answers to what goes wrong."""
@@ -28,15 +32,26 @@ class Operation:
     def __init__(self, service: Operated) -> None:
         self._service = service
 
+    @open_to_all
     async def healthy(self, _: Request) -> Response:
         """The process answers; restart it only when this does not."""
         return PlainTextResponse("OK\n")
 
+    @open_to_all
     async def ready(self, _: Request) -> Response:
         """The store takes writes and the workers live."""
         why = await self._service.ready()
         return PlainTextResponse(f"not ready: {why}\n", 503) if why else PlainTextResponse("OK\n")
 
+    async def reload(self, _: Request) -> Response:
+        """Put the configuration of the file in force; 500 with its problems, and then the old one stays."""
+        problems = await self._service.reload("asked for at /-/reload")
+        if not problems:
+            return PlainTextResponse("OK\n")
+        lines = "".join(f"{problem}\n" for problem in problems)
+        return PlainTextResponse(f"not reloaded, the old configuration stays in force:\n{lines}", 500)
+
+    @open_to_all
     async def metrics(self, _: Request) -> Response:
         """Prometheus text format."""
         return Response(generate_latest(self._service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -16,7 +16,9 @@ from starlette.routing import Route
 from receiver.clock import Clock
 from receiver.config.model import Config, SecretError
 from receiver.destinations.pagerduty_incidents import of_webhook
+from receiver.guard import Rule, declared
 from receiver.hearing import BusyError, Hearing
+from receiver.ingest import Held, NoRoomError, Room
 from receiver.store.engine import StoreBusyError
 
 log = structlog.get_logger(__name__)
@@ -25,6 +27,8 @@ MAX_BYTES = 512 * 1024
 """PagerDuty drops what is over 256 KB (Webhooks v3, "Payload size")."""
 MAX_AGE = timedelta(hours=49)
 """PagerDuty tries for 48 hours; what is older was kept by somebody else."""
+ROOM = 32 * MAX_BYTES
+"""Of bodies that are held at once before anybody knows who sent them."""
 HEADER = "x-pagerduty-signature"
 MAX_SIGNATURES = 10
 
@@ -39,17 +43,25 @@ class Listening(Protocol):
 
 def routes(service: Listening) -> list[Route]:
     """Return the address. PagerDuty repeats after 429 and 5xx, and gives up after any other answer but 2xx."""
+    room = Room(ROOM)
 
     async def hear(request: Request) -> Response:
+        with room.entered() as held:
+            return await heard_in(request, held)
+
+    async def heard_in(request: Request, held: Held) -> Response:
         secret = service.config.web.pagerduty_signing_secret
         if secret is None:
             return _error(404, "set web.pagerduty_signing_secret_file to hear from PagerDuty")
         raw = b""
         try:
             async for chunk in request.stream():
+                held.add(len(chunk))
                 raw += chunk
                 if len(raw) > MAX_BYTES:
                     return _error(413, f"more than {MAX_BYTES} bytes")
+        except NoRoomError:
+            return _error(503, "busy; send it again")
         except ClientDisconnect:
             return _error(400, "the connection ended within the body")
         try:
@@ -62,7 +74,7 @@ def routes(service: Listening) -> list[Route]:
             return _error(401, "no signature is right: is this the secret of that webhook subscription?")
         return await _take(service, raw)
 
-    return [Route("/pagerduty/webhook", hear, methods=["POST"])]
+    return [Route("/pagerduty/webhook", declared(Rule.SIGNED, hear), methods=["POST"])]
 
 
 def is_signed(raw: bytes, header: str, secret: str) -> bool:

@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from receiver.config.durations import parse_duration
-from receiver.config.model import Config, SecretError
-from receiver.ingest import is_allowed
+from receiver.config.model import Config
+from receiver.guard import page
 from receiver.model import DeliveryState
 from receiver.store import retrying
 from receiver.store.deliveries import DeliveryRow
@@ -33,11 +33,6 @@ def routes(service: Retrying) -> list[Route]:
     """Return the address."""
 
     async def answer(request: Request) -> Response:
-        try:
-            if not is_allowed(request.headers.get("authorization", ""), service.config.web.page_auth):
-                return refused(401, "not signed in: use what web.page_auth names")
-        except SecretError:
-            return refused(503, "the secret that guards this address cannot be read; see the log")
         if service.store is None:
             return refused(503, "not ready")
         try:
@@ -49,7 +44,7 @@ def routes(service: Retrying) -> list[Route]:
             return refused(409, f"{error}; {error.cure}")
         return JSONResponse({"items": [row.id for row in rows], "dry_run": body.get("dry_run") is True})
 
-    return [Route("/api/v1/deliveries/retry", answer, methods=["POST"])]
+    return [Route("/api/v1/deliveries/retry", page(service, answer), methods=["POST"])]
 
 
 def _work(body: Mapping[str, Any]) -> Any:

@@ -12,13 +12,13 @@ from typing import Protocol
 
 from markdown_it import MarkdownIt
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from receiver.config.model import Config, SecretError
+from receiver.config.model import Config
 from receiver.enrichers.overrides import MAX_VALUE, Overrides, own_namespace
 from receiver.enrichers.shelf import own_pages
-from receiver.ingest import is_allowed
+from receiver.guard import page as guarded
 from receiver.kube import Cluster
 from receiver.kube.kinds import is_name
 from receiver.web.story_page import POLICY
@@ -46,17 +46,7 @@ def routes(service: Serving) -> list[Route]:
     """Return the pages' routes."""
     overrides = Overrides(own_namespace())
 
-    def refused(request: Request) -> Response | None:
-        try:
-            if is_allowed(request.headers.get("authorization", ""), service.config.web.page_auth):
-                return None
-        except SecretError:
-            return JSONResponse({"error": "the secret that guards this address cannot be read"}, 503, HEADERS)
-        return JSONResponse({"error": "not signed in: use what web.page_auth names"}, 401, HEADERS)
-
     async def one(request: Request) -> Response:
-        if (refusal := refused(request)) is not None:
-            return refusal
         name = request.path_params["alert"]
         cluster = service.clusters.get(request.query_params.get("cluster", ""))
         namespace = request.query_params.get("namespace", "")
@@ -74,10 +64,11 @@ def routes(service: Serving) -> list[Route]:
         alias = f"The alert {name} was renamed {path.stem}." if path.stem != name else ""
         return HTMLResponse(page(name, to_html(text), alias), 200, HEADERS)
 
-    async def every(request: Request) -> Response:
-        return refused(request) or HTMLResponse(page("Runbooks", f"<h1>Runbooks</h1>{_list()}", ""), 200, HEADERS)
+    async def every(_: Request) -> Response:
+        return HTMLResponse(page("Runbooks", f"<h1>Runbooks</h1>{_list()}", ""), 200, HEADERS)
 
-    return [Route("/runbooks/", every), Route("/runbooks/{alert}", one)]
+    table = {"/runbooks/": every, "/runbooks/{alert}": one}
+    return [Route(path, guarded(service, handler, HEADERS)) for path, handler in table.items()]
 
 
 def to_html(markdown: str) -> str:

@@ -17,12 +17,16 @@ from receiver.actions import Actions
 from receiver.clock import Clock
 from receiver.config.model import Config, SecretError
 from receiver.destinations.slack_buttons import parse
+from receiver.guard import Rule, declared
+from receiver.ingest import Held, NoRoomError, Room
 from receiver.slack_presses import Presses
 
 log = structlog.get_logger(__name__)
 
 MAX_BODY: Final = 1_048_576
 """Slack sends the whole message along: some ten thousand characters."""
+ROOM: Final = 16 * MAX_BODY
+"""Of bodies that are held at once before anybody knows who sent them."""
 
 
 class Interactive(Protocol):
@@ -44,19 +48,23 @@ class _Now(SlackClock):
 
 def routes(service: Interactive) -> list[Route]:
     """Return the address."""
+    room = Room(ROOM)
 
     async def interactive(request: Request) -> Response:
-        return await _answer(request, service)
+        with room.entered() as held:
+            return await _answer(request, service, held)
 
-    return [Route("/slack/interactive", interactive, methods=["POST"])]
+    return [Route("/slack/interactive", declared(Rule.SIGNED, interactive), methods=["POST"])]
 
 
-async def _answer(request: Request, service: Interactive) -> Response:
+async def _answer(request: Request, service: Interactive, held: Held) -> Response:
     secret = service.config.web.slack_signing_secret
     if secret is None:
         return _error(404, "nothing is taken from Slack here: web.slack_signing_secret_file is not set")
     try:
-        raw = await _body(request)
+        raw = await _body(request, held)
+    except NoRoomError:
+        return _error(503, "not taken now: press again in a minute")
     except ClientDisconnect:
         return _error(400, "the connection ended within the body")
     if raw is None:
@@ -77,7 +85,7 @@ async def _answer(request: Request, service: Interactive) -> Response:
     return Response(status_code=200)
 
 
-async def _body(request: Request) -> bytes | None:
+async def _body(request: Request, held: Held) -> bytes | None:
     """Return the body; None where it is too long."""
     parts: list[bytes] = []
     size = 0
@@ -85,6 +93,7 @@ async def _body(request: Request) -> bytes | None:
         size += len(chunk)
         if size > MAX_BODY:
             return None
+        held.add(len(chunk))
         parts.append(chunk)
     return b"".join(parts)
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import copy
 import json
-import sqlite3
 import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from receiver.app import build_app
 from receiver.config.load import load
 from receiver.destinations.registry import ALL
 from receiver.fingerprint import fingerprint
-from receiver.store.engine import sqlite_url
+from tests.databases import ask, database_of
+from tests.fakes import proxy
 from tests.fakes.server import serve
 from tests.fakes.vendors import ROUTING_KEY, FakeVendors
 
@@ -166,8 +166,7 @@ class Running:
         """Await that the inbox is empty and no delivery lags (parked, muted and dead ones may)."""
 
         async def look() -> bool:
-            with contextlib.closing(sqlite3.connect(self.folder / "test.db")) as database:
-                (new,) = database.execute("SELECT count(*) FROM inbox WHERE state = 'new'").fetchone()
+            ((new,),) = ask(self.folder, "SELECT count(*) FROM inbox WHERE state = 'new'")
             return not new and not [one for one in await self.deliveries() if one["state"] in ("pending", "retrying")]
 
         await self.until(look, timeout)
@@ -208,6 +207,8 @@ def routes_yaml(
         text = text.replace(name, url)
     path = folder / "routes.yaml"
     path.write_text(text)
+    if proxy.BEHIND is not None:
+        proxy.BEHIND.move_config(path)
     return path
 
 
@@ -241,8 +242,11 @@ def three(name: str, channel: str) -> str:
 @contextlib.asynccontextmanager
 async def running(config: Path, vendors: FakeVendors) -> AsyncIterator[Running]:
     """Run the service on a configuration; its database is beside it, so that a second run goes on with it."""
+    if proxy.BEHIND is not None:
+        more = vendors.sandbox.slack_more
+        more.socket_url = proxy.BEHIND.moved(more.socket_url, "wss.vendors")
     fatal: list[str] = []
-    app = build_app(load(config, ALL), sqlite_url(config.parent / "test.db"), on_fatal=fatal.append)
+    app = build_app(load(config, ALL), database_of(config.parent), on_fatal=fatal.append)
     async with serve(app) as url, httpx2.AsyncClient(timeout=30) as http:
         one = Running(url, http, config.parent, vendors, fatal)
 

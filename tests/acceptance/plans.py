@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from tests.acceptance.harness import PLAN_UID, Running
+from tests.fakes import proxy
 from tests.fakes.kubernetes import KubernetesApi
 from tests.fakes.kubernetes import running as serving
 
@@ -92,6 +93,8 @@ async def cluster(folder: Path, *, up: bool = True) -> AsyncIterator[KubernetesA
     """Run an API server and write `kubeconfig` for it; with `up` False its port is closed until `api.up()`."""
     async with serving(KubernetesApi()) as api:
         api.write_kubeconfig(folder / "kubeconfig")
+        if proxy.BEHIND is not None:
+            proxy.BEHIND.move_file(folder / "kubeconfig", "api")
         if not up:
             await api.down()
         yield api

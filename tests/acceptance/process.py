@@ -26,12 +26,15 @@ def free_port() -> int:
 
 
 class Process:
-    """`python -m receiver serve` on a configuration, its data beside it."""
+    """`python -m receiver serve` on a configuration, its data beside it unless a database is named."""
 
-    def __init__(self, config: Path, port: int) -> None:
+    def __init__(self, config: Path, port: int, database: str = "") -> None:
         self.config = config
+        self._database = database
         self.url = f"http://127.0.0.1:{port}"
         self._port = port
+        self.more: dict[str, str] = {}
+        """Environment variables besides our own, for instance another database."""
         self._process: asyncio.subprocess.Process | None = None
         self.log = config.parent / f"serve-{port}.log"
 
@@ -39,6 +42,9 @@ class Process:
         """Start, and await readiness unless told otherwise."""
         environment = {**os.environ, "MTV_RECEIVER_DATA": str(self.config.parent / "data")}
         environment.pop("MTV_RECEIVER_DATABASE_URL", None)
+        environment |= self.more
+        if self._database:
+            environment["MTV_RECEIVER_DATABASE_URL"] = self._database
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "receiver", "serve", "--config", str(self.config),
@@ -46,7 +52,7 @@ class Process:
             )  # fmt: skip
         await self.until_answers("/-/ready" if ready else "/-/healthy")
 
-    async def until_answers(self, path: str, timeout: float = 30.0) -> None:
+    async def until_answers(self, path: str, timeout: float = 60.0) -> None:
         """Await a 200."""
         async with httpx2.AsyncClient(timeout=2) as http:
             try:
@@ -83,9 +89,9 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def process(config: Path) -> AsyncIterator[Process]:
+async def process(config: Path, database: str = "") -> AsyncIterator[Process]:
     """Start a service; whatever is left of it at the end is killed."""
-    one = Process(config, free_port())
+    one = Process(config, free_port(), database)
     await one.start()
     try:
         yield one

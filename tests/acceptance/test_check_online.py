@@ -233,6 +233,7 @@ async def alertmanager(answer: Response) -> AsyncIterator[str]:
 GOOD = JSONResponse({"cluster": {"status": "ready"}, "versionInfo": {"version": "0.28.1"}, "config": {"original": ""}})
 
 
+@pytest.mark.past_proxy("tells the address as it is written")
 @pytest.mark.parametrize(
     ("answer", "code", "says"),
     [
@@ -250,6 +251,7 @@ async def test_an_alertmanager_is_asked_for_its_status(tmp_path: Path, answer: R
     assert line.startswith(says.format(host=url.removeprefix("http://")))
 
 
+@pytest.mark.past_proxy("tells the address as it is written")
 async def test_each_peer_of_an_alertmanager_is_asked_and_one_that_is_away_is_named(tmp_path: Path) -> None:
     async with FakeVendors() as vendors, alertmanager(GOOD) as url:
         top = f"clusters: []\nalertmanagers: [{{name: main, url: '{url}', peers: ['{NOWHERE}']}}]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.acceptance.faulty import (
     until_delivery,
 )
 from tests.acceptance.harness import Running, jira, pagerduty, running, slack
+from tests.databases import ask
 from tests.fakes import faults
 from tests.fakes.vendors import FakeVendors, SeenRequest, Vendor
 
@@ -169,6 +169,4 @@ def by_delivery(vendors: FakeVendors) -> dict[str, list[SeenRequest]]:
 
 def probe_now(service: Running) -> None:
     """Let the five minutes between two probes be over, as far as the database knows."""
-    with sqlite3.connect(service.folder / "test.db", timeout=5) as database:
-        database.execute("UPDATE destinations SET probe_at = 0 WHERE parked")
-    database.close()
+    ask(service.folder, "UPDATE destinations SET probe_at = 0 WHERE parked")

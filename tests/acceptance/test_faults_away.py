@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from tests.acceptance.faulty import (
     until_delivery,
 )
 from tests.acceptance.harness import Running, pagerduty, running, slack
+from tests.databases import ask
 from tests.fakes import faults
 from tests.fakes.vendors import FakeVendors, SeenRequest, is_reply
 
@@ -31,21 +30,14 @@ IMPATIENT = ", timeout: 300ms, lookup_grace: 0s, retry: {min: 50ms, max: 200ms}"
 RECEIVERS = f"- name: platform\n  {slack(CHANNEL, IMPATIENT)}\n  {pagerduty(IMPATIENT)}\n"
 
 
-def ask(service: Running, query: str, *values: object) -> list[Any]:
-    """Return what the database says."""
-    with closing(sqlite3.connect(service.folder / "test.db", timeout=5)) as database:
-        return database.execute(query, values).fetchall()
-
-
 def long_ago(service: Running, seconds: float) -> None:
     """Let an outage have begun earlier, and all that came meanwhile with it."""
-    with closing(sqlite3.connect(service.folder / "test.db", timeout=5)) as database, database:
-        database.execute("UPDATE destinations SET away_since = away_since - ?, since = since - ?", (seconds, seconds))
-        database.execute("UPDATE deliveries SET created = created - ?", (seconds,))
+    ask(service.folder, "UPDATE destinations SET away_since = away_since - ?, since = since - ?", seconds, seconds)
+    ask(service.folder, "UPDATE deliveries SET created = created - ?", seconds)
 
 
 def failures(service: Running, kind: str = "slack") -> int:
-    found = ask(service, "SELECT failures FROM destinations WHERE identity LIKE ?", f"{kind}:%")
+    found = ask(service.folder, "SELECT failures FROM destinations WHERE identity LIKE ?", f"{kind}:%")
     return int(found[0][0]) if found else 0
 
 
@@ -75,7 +67,7 @@ async def test_a_rate_limit_is_kept_the_urgent_goes_first_and_waiting_costs_no_t
         assert len(posts) == len(vendors.slack_roots()) == 10
         # Every token is there a quarter of a second after the one before; the database counts in milliseconds.
         assert all(one.at - posts[0].at > (at - 1) * 0.25 - 0.1 for at, one in enumerate(posts))
-        ((tries, most),) = ask(service, "SELECT count(*), max(fence) FROM attempts WHERE op = 'create'")
+        ((tries, most),) = ask(service.folder, "SELECT count(*), max(fence) FROM attempts WHERE op = 'create'")
         assert tries == 10
         assert most <= 12, "what waits is not taken up again and again"
 
@@ -143,7 +135,7 @@ async def test_after_an_outage_the_channel_gets_current_states_late_and_one_sum(
                 assert "Late by 43 min" in shown(message)
             told = [len(roots_about(vendors, f"plan-{number:03d}")) for number in range(2)]
             assert told == ([1, 1] if end == "answers again" else [0, 0]), "in their final form, or not at all"
-            assert ask(service, "SELECT count(*) FROM destinations WHERE away_since IS NOT NULL") == [(0,)]
+            assert ask(service.folder, "SELECT count(*) FROM destinations WHERE away_since IS NOT NULL") == [(0,)]
 
 
 async def test_a_short_outage_is_not_worth_a_word(tmp_path: Path) -> None:
@@ -158,7 +150,7 @@ async def test_a_short_outage_is_not_worth_a_word(tmp_path: Path) -> None:
             await all_told(service, "firing", 5)
             await vendors.settle(1.5)
             assert not vendors.slack_replies()
-            assert ask(service, "SELECT count(*) FROM destinations WHERE away_since IS NOT NULL") == [(0,)]
+            assert ask(service.folder, "SELECT count(*) FROM destinations WHERE away_since IS NOT NULL") == [(0,)]
 
 
 async def test_a_reply_that_slack_refuses_takes_nothing_from_the_message_above_it(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ import pytest
 
 from tests.servers import need
 
+pytestmark = pytest.mark.past_proxy("the example configuration as it is written")
+
 ROOT = Path(__file__).parents[2]
 PORTS = (9095, 9096)  # the example configuration names them
 

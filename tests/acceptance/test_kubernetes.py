@@ -17,7 +17,6 @@ from receiver.app import build_app
 from receiver.clock import SystemClock
 from receiver.config.load import load
 from receiver.destinations.registry import ALL
-from receiver.store.engine import sqlite_url
 from tests.acceptance.harness import (
     PLAN_UID,
     Running,
@@ -30,6 +29,7 @@ from tests.acceptance.harness import (
     slack,
 )
 from tests.acceptance.plans import cluster, load_example, plan, top, watched
+from tests.databases import database_of
 from tests.fakes.server import serve
 from tests.fakes.vendors import FakeVendors
 
@@ -352,7 +352,7 @@ MUTED_ROUTE = """
 async def running_at(start: datetime, config: Path, vendors: FakeVendors) -> AsyncIterator[Running]:
     """Run the service with a wall clock that begins at `start`."""
     fatal: list[str] = []
-    url = sqlite_url(config.parent / "test.db")
+    url = database_of(config.parent)
     app = build_app(load(config, ALL), url, on_fatal=fatal.append, clock=ShiftedClock(start))
     async with serve(app) as address, httpx2.AsyncClient(timeout=30) as http:
         service = Running(address, http, config.parent, vendors, fatal)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from receiver.kube.sharing import SharedCluster
 from receiver.model import Evidence
 from tests.acceptance.harness import Running, alert, failed, pagerduty, routes_yaml, running, slack
 from tests.acceptance.plans import ERP, NAMESPACE, cluster, plan, run_of, top, watched
+from tests.databases import ask
 from tests.fakes.kubernetes import KubernetesApi
 from tests.fakes.vendors import FakeVendors
 
@@ -61,10 +60,9 @@ async def storm(api: KubernetesApi, plans: int, spaces: int) -> None:
 
 def read_stories(service: Running) -> int:
     """Return how many stories have their evidence and want no more."""
-    with closing(sqlite3.connect(service.folder / "test.db")) as database:
-        query = "SELECT count(*) FROM stories WHERE evidence IS NOT NULL AND gather_due IS NULL"
-        count: int = database.execute(query).fetchone()[0]
-        return count
+    query = "SELECT count(*) FROM stories WHERE evidence IS NOT NULL AND gather_due IS NULL"
+    ((count,),) = ask(service.folder, query)
+    return int(count)
 
 
 def cost(api: KubernetesApi) -> tuple[int, int, int]:

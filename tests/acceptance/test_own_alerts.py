@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 from tests.acceptance.harness import PLAN_UID, Running, alert, failed, routes_yaml, running
 from tests.acceptance.plans import POD, cluster, load_example, plan, run_of, top, watched
+from tests.databases import ask
 from tests.fakes.kubernetes import KubernetesApi
 from tests.fakes.vendors import FakeVendors
 
@@ -115,8 +114,7 @@ async def read_as(service: Running, phase: str) -> bool:
 
 def evidence(service: Running) -> dict[str, Any]:
     """Return the evidence of the only story, as it is stored; empty while there is none."""
-    with closing(sqlite3.connect(service.folder / "test.db")) as database:
-        ((stored,),) = database.execute("SELECT evidence FROM stories").fetchall()
+    ((stored,),) = ask(service.folder, "SELECT evidence FROM stories")
     found: dict[str, Any] = json.loads(stored) if stored else {}
     return found
 

@@ -62,3 +62,22 @@ async def test_an_acknowledgement_stops_reminders(tmp_path: Path) -> None:
             assert answer.status_code == 200
             await vendors.settle(4.0)
             assert len(reminders(vendors)) == 1
+
+
+async def test_a_storm_is_called_out_in_its_own_thread_and_not_once_for_each_failure(tmp_path: Path) -> None:
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        config = routes_yaml(vendors, tmp_path, top=top(remind_after="2s", digest_after="1"), receivers=RECEIVERS)
+        uids = [f"00000000-0000-4000-8000-{number:012}" for number in range(3)]
+        for at, uid in enumerate(uids):
+            await api.apply(plan(uid=uid, name=f"wave-{at}"))
+        async with running(config, vendors) as service:
+            await watched(api, service)
+            await service.post(*(alert(failed(uid, name=f"wave-{at}")) for at, uid in enumerate(uids)))
+            await vendors.until(lambda v: len(reminders(v)) == 3, timeout=40)
+            (root,) = vendors.slack_roots()
+            assert all(one.json["thread_ts"] == root.ts for one in vendors.seen("slack", "chat.postMessage")[1:])
+            assert "plans" in reminders(vendors)[0]
+            assert "VMs down" in reminders(vendors)[0]
+            said = [reply.text for reply in vendors.slack_replies() if "Nobody has taken it" in reply.text]
+            assert len(said) == 3
+            assert len(vendors.incidents()) == 1

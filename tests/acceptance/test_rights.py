@@ -189,6 +189,7 @@ ELSEWHERE: dict[str, str] = {
 }
 
 
+@pytest.mark.past_proxy("asks the API server by a client of its own, without a configuration")
 async def test_each_missing_right_is_said_in_the_story_with_what_to_grant(tmp_path: Path, api: KubernetesApi) -> None:
     users: dict[Used, Case] = {}
     for make in CASES.values():

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import json
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from tests.acceptance.harness import DATA, Running, captured, routes_yaml, running, slack
 from tests.acceptance.plans import cluster, plan, top, watched
+from tests.databases import ask
 from tests.fakes.vendors import FakeVendors
 
 pytestmark = pytest.mark.anyio
@@ -78,8 +77,7 @@ async def settled(service: Running) -> None:
     """Await that everything accepted so far is worked off, and then told."""
 
     async def worked_off() -> bool:
-        with contextlib.closing(sqlite3.connect(service.folder / "test.db")) as database:
-            return bool(database.execute("SELECT count(*) = 0 FROM inbox WHERE state = 'new'").fetchone()[0])
+        return ask(service.folder, "SELECT count(*) FROM inbox WHERE state = 'new'") == [(0,)]
 
     await service.until(worked_off)
     await service.idle()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from receiver.__main__ import app
 from receiver.sandbox.slack import Message
 from tests.acceptance.faulty import CHANNEL, QUICK, TOP, config, plan, shown
 from tests.acceptance.harness import Running, body, pagerduty, running, slack
+from tests.databases import ask, database_of
 from tests.fakes import faults
 from tests.fakes.alertmanager import AlertmanagerApi
 from tests.fakes.slack_presses import ADA, SIGNING_SECRET, elements, payload, press
@@ -48,8 +51,7 @@ def prepared(vendors: FakeVendors, folder: Path, top: str = WEB, extra: str = ""
 
 
 def presses(folder: Path) -> list[tuple[str, str, str, bool, str]]:
-    with contextlib.closing(sqlite3.connect(folder / "test.db")) as database:
-        return database.execute('SELECT action, "by", via, done, text FROM presses ORDER BY id').fetchall()
+    return ask(folder, 'SELECT action, "by", via, done, text FROM presses ORDER BY id')
 
 
 async def failed_story(vendors: FakeVendors, service: Running) -> Message:
@@ -194,7 +196,62 @@ async def test_buttons_go_when_the_story_is_over(tmp_path: Path) -> None:
         assert "This story is over" in (await told(vendors)).text
 
 
+@pytest.mark.parametrize(("button", "action"), [("I take it", "acknowledge"), ("Not ours", "move")])
+async def test_a_press_under_a_message_whose_story_is_not_here_is_answered_and_recorded(
+    button: str, action: str, tmp_path: Path
+) -> None:
+    async with started(tmp_path) as (vendors, service, root):
+        content = payload(vendors, root, button)
+        content["actions"][0]["value"] = "01K9ZQ4T7MABCDEFGHJKMNPQRS 0b8f6a2e-1111-4222-8333-944455556666"
+        await press(service.http, service.url, content)
+        assert "There is no such story" in (await told(vendors)).text
+        assert presses(tmp_path) == [
+            (action, "Ada Lovelace", "Slack", 0, "There is no such story; it may be forgotten by now.")
+        ]
+        address = f"{service.url}/api/v1/stories/01K9ZQ4T7MABCDEFGHJKMNPQRS"
+        assert (await service.http.get(address)).status_code == 404
+
+
+async def test_a_press_under_a_test_is_done_and_recorded_like_every_other(tmp_path: Path) -> None:
+    async with started(tmp_path) as (vendors, service, _):
+        env = {
+            "MTV_RECEIVER_CONFIG": str(tmp_path / "routes.yaml"),
+            "MTV_RECEIVER_DATABASE_URL": database_of(tmp_path),
+        }
+        result = await asyncio.to_thread(CliRunner().invoke, app, ["send-test", "platform", "--keep"], env=env)
+        assert result.exit_code == 0, result.output
+        (test,) = [one for one in vendors.slack_roots("team") if "[TEST]" in one.text]
+        await press(service.http, service.url, payload(vendors, test, "I take it"))
+        assert "Ada Lovelace has it now" in (await told(vendors)).text
+        await vendors.until(lambda v: "Ada Lovelace" in shown(test))
+        assert [one[:4] for one in presses(tmp_path)] == [("acknowledge", "Ada Lovelace", "Slack", 1)]
+
+
 # --- Socket Mode ---
+
+
+async def connected(service: Running, value: str) -> None:
+    """Await that the metric says so."""
+    line = f'mtv_receiver_slack_socket_connected{{destination="platform/slack"}} {value}'
+    async with asyncio.timeout(20):
+        while line not in (await service.http.get(f"{service.url}/metrics")).text.splitlines():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_metric_says_whether_the_connection_stands(tmp_path: Path) -> None:
+    top = f"{TOP}\n{ALLOW}\n"
+    async with FakeVendors() as vendors, SocketServer().running(vendors) as socket:
+        socket.says_hello = False
+        async with running(prepared(vendors, tmp_path, top, SOCKET), vendors) as service:
+            first = await socket.until_open(1)
+            await connected(service, "0.0")
+            socket.says_hello = True
+            first.transport.abort()
+            await connected(service, "1.0")
+            assert (await service.http.get(f"{service.url}/metrics")).text.count("slack_socket_connected{") == 1
+            vendors.fail("slack", faults.slack_error("invalid_auth"), on="apps.connections.open", always=True)
+            (await socket.until_open(2)).transport.abort()
+            await connected(service, "0.0")
 
 
 async def test_presses_come_through_the_socket_acknowledged_over_one_connection_for_all_channels(

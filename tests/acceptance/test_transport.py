@@ -22,7 +22,7 @@ from tests.fakes.kubernetes import KubernetesApi
 from tests.fakes.proxy import Proxy, tls_before
 from tests.fakes.vendors import FakeVendors
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.past_proxy("has a proxy of its own")]
 
 SLACK, PAGERDUTY, JIRA, KUBE, MAIN = "slack.test", "events.pager.test", "jira.test", "api.kube.test", "am.test"
 STARTED = "2026-11-21T08:29:50Z"

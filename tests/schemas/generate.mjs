@@ -1,4 +1,4 @@
-// Writes slack.json, github.json, jira.json and adf.json beside itself: JSON Schemas, generated from what vendors publish.
+// Writes slack.json, github.json, jira.json, jira-dc.json and adf.json beside itself: JSON Schemas, generated from what vendors publish.
 // Runs in the folder that `.ci/schemas` makes; nothing of what it writes is committed.
 import { readFileSync, writeFileSync } from "node:fs";
 import * as cloud from "jira.js/cloud";
@@ -60,6 +60,7 @@ writeFileSync(
 );
 write("slack", generated("slack.ts"));
 write("github", generated("github.ts"));
+write("jira-dc", generated("jira-dc.ts"));
 
 const jira = { issue: "IssueUpdateDetailsSchema", comment: "CommentSchema", search: "SearchAndReconcileRequestSchema" };
 const asJson = (name) => z.toJSONSchema(cloud[name], { io: "input", unrepresentable: "any" });

@@ -12,7 +12,7 @@ from receiver.follow import Follower
 from receiver.identify import Identifier
 from receiver.metrics import Metrics
 from receiver.model import AlertStatus, Evidence, Identity, PlanPhase, PlanState
-from receiver.store import schema
+from receiver.store import inbox, schema
 from tests.unit.recording import FAILED, NAMED, NO_PLAN, UID, Desk, bare, counted, desk, named, uid, work
 
 pytestmark = pytest.mark.anyio
@@ -207,7 +207,29 @@ async def test_a_storm_of_new_alerts_costs_five_statements_each(tmp_path: Path) 
         with counted() as seen:
             await one.record(*batch)
         assert len(await one.rows(schema.deliveries)) == 80
-        assert len(work(seen)) <= 5 * 20 + 4, "story, alert, revision, deliveries, their alerts; four for the batch"
+        assert len(work(seen)) <= 5 * 20 + 5, "story, alert, revision, deliveries, their alerts; five for the batch"
+
+
+async def test_what_begins_and_ends_within_one_batch_is_told_to_those_who_would_have_been_told(tmp_path: Path) -> None:
+    async with desk(tmp_path) as one:
+        fired = one.incoming("platform oncall", uid(), plan=NO_PLAN)
+        over = replace(fired, seq=one.numbers(), alert=replace(fired.alert, status=AlertStatus.RESOLVED))
+        await one.record(fired, over)
+        (story,) = await one.stories()
+        assert set(await one.deliveries(story.id)) == {"platform/slack", "oncall/pagerduty"}
+
+
+async def test_an_end_that_another_replica_was_quicker_with_does_not_hide_that_it_began(tmp_path: Path) -> None:
+    async with desk(tmp_path) as one:
+        fired = one.incoming("platform oncall", uid(), plan=NO_PLAN)
+        over = replace(fired.alert, status=AlertStatus.RESOLVED)
+        await one.store.write(lambda conn: inbox.add(conn, "main", [fired.alert, over]))
+        await one.store.write(lambda conn: inbox.done(conn, [2]))
+        await one.record(replace(fired, seq=1))
+        (story,) = await one.stories()
+        assert set(await one.deliveries(story.id)) == {"platform/slack", "oncall/pagerduty"}
+        (alert,) = await one.rows(schema.alerts)
+        assert (alert.status, alert.seq) == ("resolved", 2)
 
 
 async def test_a_repeat_reads_and_writes_once_however_many_destinations_there_are(tmp_path: Path) -> None:

@@ -76,14 +76,15 @@ def destination(vendors: FakeVendors, folder: Path, channel: str = "#a", token: 
 
 
 @contextlib.asynccontextmanager
-async def connected(folder: Path) -> AsyncIterator[tuple[FakeVendors, SocketServer, Taken, Hasty, SlackSocket]]:
+async def connected(folder: Path) -> AsyncIterator[tuple[FakeVendors, SocketServer, Taken, Hasty, list[bool]]]:
     async with FakeVendors() as vendors, SocketServer().running(vendors) as server:
         taken, clock = Taken(), Hasty()
         (line,) = lines([destination(vendors, folder)])
-        socket = SlackSocket(line, taken.offer, clock, lambda: 0.5)
+        states: list[bool] = []
+        socket = SlackSocket(line, taken.offer, clock, lambda: 0.5, states.append)
         task = asyncio.create_task(socket.run())
         try:
-            yield vendors, server, taken, clock, socket
+            yield vendors, server, taken, clock, states
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -139,26 +140,29 @@ async def test_the_next_connection_stands_before_the_old_one_goes(tmp_path: Path
 
 
 async def test_a_connection_that_breaks_comes_back_and_a_good_one_ends_the_back_off(tmp_path: Path) -> None:
-    async with connected(tmp_path) as (_, server, taken, clock, socket):
+    async with connected(tmp_path) as (_, server, taken, clock, states):
         for number in range(1, 4):
             connection = await server.until_open(number)
             await server.until_acknowledged(await server.send({}, "events_api"))
-            assert socket.connected
+            assert states[-1], "Slack said hello"
             connection.transport.abort()
         await server.until_open(4)
         await server.until_acknowledged(await server.send(PRESS))
         assert len(taken.presses) == 1
         assert clock.slept == [], "each had said hello"
+        assert states == [True, False, True, False, True, False, True]
+    assert not states[-1], "a service that ends is not connected"
 
 
 async def test_connections_that_never_say_hello_are_tried_less_and_less_often(tmp_path: Path) -> None:
-    async with connected(tmp_path) as (_, server, _, clock, _):
+    async with connected(tmp_path) as (_, server, _, clock, states):
         server.says_hello = False
         for number in range(1, 8):
             (await server.until_open(number)).transport.abort()
         assert clock.slept[:-1] == sorted(clock.slept[:-1])
         assert clock.slept[-1] > clock.slept[1]
         assert max(clock.slept) <= 60
+        assert True not in states
 
 
 @pytest.mark.parametrize("code", ["invalid_auth", "missing_scope", "not_allowed_token_type"])

@@ -232,3 +232,12 @@ def test_the_schema_takes_the_shipped_file_and_refuses_a_misspelt_key(run: Run) 
     jsonschema.validate(shipped, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**shipped, "receiver": []}, schema)
+
+
+def test_the_schema_of_an_included_file_is_one_of_its_own(run: Run) -> None:
+    result = run("config", "schema", "--include")
+    schema = json.loads(result.stdout)
+
+    assert result.exit_code == 0
+    assert set(schema["properties"]) == {"receivers", "routes", "runbooks", "time_intervals"}
+    assert "slack_configs" in schema["$defs"]["receiver"]["properties"]

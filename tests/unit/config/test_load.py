@@ -19,6 +19,7 @@ from receiver.config.load import check, load
 from receiver.config.model import Config, HttpConfig, Route, Secret
 from receiver.config.positions import read_yaml
 from receiver.config.settings import plain
+from receiver.config.storage import Kept, Storage
 from receiver.destinations.registry import ALL
 
 ROOT = Path(__file__).parents[3]
@@ -97,7 +98,9 @@ def test_times_and_sizes_are_seconds_and_bytes(everything: Config) -> None:
     seen = everything.global_
     assert (seen.identify_timeout_s, seen.fallback_after_s, seen.confirm_after_s) == (0.5, 5400.0, 0.0)
     assert (seen.reopen_within_s, seen.digest_window_s) == (86_400.0, 604_800.0)
-    assert everything.retention_s == 90 * 86_400
+    assert everything.storage == Storage(
+        90 * 86_400, 1024**3, Kept(14 * 86_400, 512 * 1024**2), Kept(365 * 86_400, 64 * 1024**2)
+    )
     assert everything.web.max_body_bytes == 2 * 1024 * 1024
 
 
@@ -153,7 +156,7 @@ def test_manners_and_identity_of_a_destination(everything: Config) -> None:
     assert (manners.timeout_s, manners.max_in_flight, manners.retry_min_s, manners.retry_max_s) == (5.0, 2, 2.0, 600.0)
     assert (manners.rate_per_minute, manners.rate_burst, manners.lookup_grace_s) == (30.0, 5, 30.0)
     assert str(EVERYTHING.parent / "secrets/hook") in hook.identity
-    assert hook.position == "everything.yaml:69"
+    assert hook.position == f"everything.yaml:{_line('- api_url_file: secrets/hook')}"
 
 
 def test_a_destination_may_have_templates_and_a_cluster_a_way_of_its_own(everything: Config) -> None:
@@ -188,7 +191,10 @@ def test_a_route_inherits_receiver_and_labels_and_nothing_else(everything: Confi
     assert not child.continue_
     assert not child.notify_success
     assert [str(matcher) for matcher in child.matchers] == ['impact="down"']
-    assert (child.path, child.position) == ("route.routes[0].routes[0]", "everything.yaml:102")
+    assert (child.path, child.position) == (
+        "route.routes[0].routes[0]",
+        f"everything.yaml:{_line('- receiver: [payments, platform]') + 9}",
+    )
 
 
 def test_one_matcher_text_may_hold_several(everything: Config) -> None:
@@ -300,3 +306,9 @@ def test_any_piece_of_a_good_file_replaced_by_anything_is_a_config_or_a_problem(
         file.write_text(json.dumps(raw), encoding="utf-8")
         config, problems = check(file, ALL)
     assert (config is None) == any(not problem.warning for problem in problems)
+
+
+def _line(text: str) -> int:
+    """Return the number of the first line of everything.yaml that begins so."""
+    lines = EVERYTHING.read_text().splitlines()
+    return 1 + next(at for at, line in enumerate(lines) if line.strip().startswith(text))

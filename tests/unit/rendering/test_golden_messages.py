@@ -13,13 +13,13 @@ from receiver.rendering import Message
 from receiver.rendering.renderer import StoryRenderer
 from receiver.rendering.templates import Templates
 from receiver.rendering.text import message_text
-from tests import stories
+from tests import other_stories, stories
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden" / "messages"
 
 STORIES: dict[str, Callable[[], Story]] = {
     "erp-wave1": stories.story,
-    "bitlocker": stories.bitlocker,
+    "bitlocker": other_stories.bitlocker,
     "not-recognised": stories.not_recognised,
     "no-evidence-yet": stories.no_evidence,
     "logs-forbidden": stories.logs_forbidden,
@@ -36,9 +36,9 @@ STORIES: dict[str, Callable[[], Story]] = {
     "deleted": stories.deleted,
     "cleared": stories.cleared,
     "merged": stories.merged,
-    "other-alert": stories.other_alert,
-    "other-alert-cleared": stories.other_cleared,
-    "300-vms": stories.many_vms,
+    "other-alert": other_stories.other_alert,
+    "other-alert-cleared": other_stories.other_cleared,
+    "300-vms": other_stories.many_vms,
 }
 ENTRIES: dict[str, tuple[Change, str, Callable[[], Story]]] = {
     "fired": (Change.FIRED, "MigrationFailed fires", stories.story),

@@ -27,14 +27,14 @@ from receiver.rendering import Code, Message, Paragraph, Small, Span, Steps, Tab
 from receiver.rendering.renderer import StoryRenderer
 from receiver.rendering.templates import Templates
 from receiver.rendering.text import message_text
-from tests import stories
+from tests import other_stories, stories
 
 EVERY: tuple[Callable[[], Story], ...] = (
-    *(stories.story, stories.bitlocker, stories.not_recognised, stories.no_evidence, stories.logs_forbidden),
+    *(stories.story, other_stories.bitlocker, stories.not_recognised, stories.no_evidence, stories.logs_forbidden),
     *(stories.unknown_identity, stories.blocked_plan, stories.still_running, stories.alert_gone, stories.rerunning),
     *(stories.rerunning_read, stories.failed_again, stories.fixed, stories.fixed_unread, stories.canceled),
-    *(stories.deleted, stories.cleared, stories.merged, stories.other_alert, stories.other_cleared),
-    *(stories.many_vms, stories.hostile),
+    *(stories.deleted, stories.cleared, stories.merged, other_stories.other_alert, other_stories.other_cleared),
+    *(other_stories.many_vms, other_stories.hostile),
 )
 SHIPPED = Templates()
 
@@ -95,38 +95,38 @@ def test_every_message_is_within_its_sizes_and_free_of_broken_characters(
     everything = texts(message)
     assert not [text for text in everything if any(ord(char) < 32 or 0xD800 <= ord(char) <= 0xDFFF for char in text)]
     assert not [text for text in everything if any(0xE000 <= ord(char) <= 0xF8FF for char in text)]
-    if make is not stories.hostile:
+    if make is not other_stories.hostile:
         limit = 8_000 if kind == "slack" else 20_000
         assert len(json.dumps(asdict(message), ensure_ascii=False)) < limit
 
 
 @pytest.mark.parametrize(
-    "make", [make for make in EVERY if make is not stories.hostile], ids=lambda make: make.__name__
+    "make", [make for make in EVERY if make is not other_stories.hostile], ids=lambda make: make.__name__
 )
 def test_a_lock_screen_line_of_an_ordinary_story_is_about_90_characters(make: Callable[[], Story]) -> None:
     assert len(root(make()).push) <= 92
 
 
 def test_hostile_text_makes_no_link_no_style_and_no_block_of_its_own() -> None:
-    tame = root(replace(stories.hostile("x"), previous="")).blocks
-    wild = root(replace(stories.hostile(), previous="")).blocks
+    tame = root(replace(other_stories.hostile("x"), previous="")).blocks
+    wild = root(replace(other_stories.hostile(), previous="")).blocks
 
     # code spans between backticks are the one style that a text may carry, and it does no harm
     kinds = [type(block) for block in wild]
     assert kinds == [type(block) for block in tame]
     spans = [span for block in wild if isinstance(block, Paragraph | Small) for span in block.text]
     assert [span for span in spans if span.url] == []
-    headings = {"Impact:", "Cause", "Do now", stories.HOSTILE}
+    headings = {"Impact:", "Cause", "Do now", other_stories.HOSTILE}
     assert all(span.text in headings for span in spans if span.style == "b" and "channel" not in span.text)
 
 
 def test_a_link_with_another_scheme_than_http_is_left_out() -> None:
-    assert [link.url for link in root(stories.hostile()).links if "javascript" in link.url] == []
-    assert "https://ok.example.com/" in [link.url for link in root(stories.hostile()).links]
+    assert [link.url for link in root(other_stories.hostile()).links if "javascript" in link.url] == []
+    assert "https://ok.example.com/" in [link.url for link in root(other_stories.hostile()).links]
 
 
 def test_300_failed_vms_are_five_rows_and_a_count_of_the_rest() -> None:
-    message = root(stories.many_vms())
+    message = root(other_stories.many_vms())
 
     table = next(block for block in message.blocks if isinstance(block, Table))
     assert len(table.rows) == 5
@@ -269,7 +269,7 @@ def test_summary_content_holds_no_log_line_and_no_address() -> None:
 
 
 def test_minimal_content_names_no_vm_and_no_cause() -> None:
-    message = root(stories.bitlocker(), content="minimal")
+    message = root(other_stories.bitlocker(), content="minimal")
     text = f"{message.push} {message.summary} {message_text(message)}"
 
     for said in ("pay-win", "itLocker", "vm-2214", "Windows", "oc create"):

@@ -12,7 +12,7 @@ from receiver.rendering.bounds import MAX_VALUE, Budget
 from receiver.rendering.plain import plain
 from receiver.rendering.renderer import StoryRenderer
 from receiver.rendering.templates import Templates, environment
-from tests import stories
+from tests import other_stories, stories
 
 ENV = environment([])
 DOUBLED = "{% set n = namespace(x='0123456789') %}{% for i in range(60) %}{% set n.x = "
@@ -87,7 +87,7 @@ def test_a_greedy_part_falls_back_to_the_plain_message_and_is_counted(tmp_path: 
     (tmp_path / "firing").mkdir()
     (tmp_path / "firing" / f"{part}.j2").write_text(GREEDY[name])
     broken: list[str] = []
-    wanted = stories.wanted(stories.bitlocker())
+    wanted = stories.wanted(other_stories.bitlocker())
 
     message = StoryRenderer(Templates(tmp_path, samples=()), broken.append).root(wanted, "slack")
 

@@ -14,7 +14,7 @@ from receiver.rendering.context import NAMES
 from receiver.rendering.helpers import filters, functions
 from receiver.rendering.markup import line
 from receiver.rendering.templates import Templates, environment, shipped_templates
-from tests import stories
+from tests import other_stories, stories
 
 ENV = environment([])
 # Those of Alertmanager 0.34 and Prometheus' own that alert writers know, but for `now` and `routeLabels`.
@@ -82,7 +82,7 @@ def test_a_helper_does_what_its_name_promises(source: str, result: str) -> None:
 
 
 def test_the_variables_as_json_are_json() -> None:
-    context = build(stories.wanted(stories.bitlocker()), "slack", "full")
+    context = build(stories.wanted(other_stories.bitlocker()), "slack", "full")
 
     vms = json.loads(_run("{{ vms | toJson }}", vms=context.vms))
 

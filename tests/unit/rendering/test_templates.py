@@ -14,7 +14,7 @@ from receiver.rendering.markup import line
 from receiver.rendering.sample import samples
 from receiver.rendering.templates import ENTRIES, MESSAGES, TemplateError, Templates, shipped_templates
 from receiver.rendering.templates import PARTS as MESSAGE_PARTS
-from tests import stories
+from tests import other_stories, stories
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -46,7 +46,7 @@ def test_the_readme_documents_exactly_what_templates_may_use() -> None:
 
 
 def test_what_is_passed_is_what_is_declared() -> None:
-    context = build(stories.wanted(stories.bitlocker()), "slack", "full")
+    context = build(stories.wanted(other_stories.bitlocker()), "slack", "full")
 
     passed = variables(context)
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from receiver import ids
 from receiver.model import Reason
-from receiver.store import attempts, claims, deliveries, inbox, stories
+from receiver.store import attempts, claims, deliveries, digests, stories
 from receiver.store.attempts import Begun, Done, Try
 from receiver.store.deliveries import NewDelivery
-from receiver.store.engine import NOW, Store, sqlite_url
+from receiver.store.engine import NOW, Store
 from receiver.store.schema import deliveries as table
-from receiver.store.schema import inbox as inbox_table
-from receiver.store.schema import stories as stories_table
 from receiver.store.stories import Draft
-from receiver.store.upgrade import upgrade
 
 pytestmark = pytest.mark.anyio
 
@@ -40,9 +36,7 @@ async def fill(conn: Any, count: int) -> None:
         await deliveries.add(conn, draft.id, new, 1, now)
 
 
-async def test_two_workers_and_1000_shuffled_claims_end_with_the_highest_revision_once(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
+async def test_two_workers_and_1000_shuffled_claims_end_with_the_highest_revision_once(url: str) -> None:
     chance = random.Random(5)
     shown: dict[str, list[int]] = {}
     holders: dict[str, str] = {}
@@ -101,9 +95,7 @@ async def _all(conn: Any) -> list[Any]:
     return list((await conn.execute(select(table.c.delivered))).all())
 
 
-async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
+async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(url: str) -> None:
     async with Store.open(url) as store:
         await store.write(lambda conn: fill(conn, 1))
         (old,) = await store.write(lambda conn: claims.claim(conn, "a", "slack:x", 1))
@@ -123,41 +115,26 @@ async def test_an_answer_after_the_lease_is_not_recorded_over_the_newer_claim(tm
         assert await store.write(lambda conn: attempts.begin_all(conn, [Try(old, "root", "create")])) == [None]
 
 
-async def test_what_was_worked_off_a_day_ago_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
+async def test_what_is_claimed_and_not_yet_begun_counts_towards_a_storm(url: str) -> None:
     async with Store.open(url) as store:
-
-        async def old_and_new(conn: Any) -> None:
-            for seq, state, age in ((1, "done", 90_000), (2, "done", 80_000), (3, "new", 90_000)):
-                at = NOW - age
-                await conn.execute(
-                    insert(inbox_table).values(
-                        seq=seq, received_at=at, payload="{}", state=state, done_at=at if state == "done" else None
-                    )
-                )
-
-        await store.write(old_and_new)
-        await store.write(inbox.prune)
-
-        async def left(conn: Any) -> list[int]:
-            return sorted((await conn.execute(select(inbox_table.c.seq))).scalars())
-
-        assert await store.read(left) == [2, 3]
+        await store.write(lambda conn: fill(conn, 5))
+        assert len(await store.write(lambda conn: claims.claim(conn, "a", "slack:x", 2))) == 2
+        rush = await store.read(lambda conn: digests.rush(conn, "slack:x", 600.0))
+        assert (rush.made, len(rush.waiting)) == (2, 3)
 
 
-async def test_a_story_closed_longer_than_the_retention_is_forgotten_with_all_that_hangs_on_it(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
+async def test_a_try_that_is_taken_over_is_looked_for_from_the_takeover_on(url: str) -> None:
     async with Store.open(url) as store:
-        await store.write(lambda conn: fill(conn, 3))
-        closed = update(stories_table).where(stories_table.c.id == "story-0")
-        await store.write(lambda conn: conn.execute(closed.values(state="resolved", closed=NOW - 2000)))
-        closed = update(stories_table).where(stories_table.c.id == "story-1")
-        await store.write(lambda conn: conn.execute(closed.values(state="resolved", closed=NOW - 500)))
-        await store.write(lambda conn: stories.prune(conn, 1000.0))
+        await store.write(lambda conn: fill(conn, 1))
+        (old,) = await store.write(lambda conn: claims.claim(conn, "a", "slack:x", 1))
+        await store.write(lambda conn: attempts.begin_all(conn, [Try(old, "root", "create")]))
+        long_ago = {"claimed_until": NOW - 1, "unknown_at": NOW - 3600}
+        await store.write(lambda conn: conn.execute(update(table).values(**long_ago)))
+        (new,) = await store.write(lambda conn: claims.claim(conn, "b", "slack:x", 1))
+        age = await store.read(_age)
+        assert new.unknown_part == "root"
+        assert age < 60.0
 
-        async def left(conn: Any) -> list[str]:
-            return sorted((await conn.execute(select(table.c.story))).scalars())
 
-        assert await store.read(left) == ["story-1", "story-2"]
+async def _age(conn: Any) -> float:
+    return float((await conn.execute(select(NOW - table.c.unknown_at))).scalar_one())

@@ -13,8 +13,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, func, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from receiver.store import engine
+from receiver.store import engine, sqlite
 from receiver.store.engine import Store, StoreBusyError, sqlite_url
+from receiver.store.postgres import driver_url
 from receiver.store.schema import metadata, pulse
 from receiver.store.upgrade import FileLock, LockedError, NewerSchemaError, upgrade
 
@@ -33,9 +34,7 @@ async def count(conn: Any) -> int:
     return int((await conn.execute(select(func.count()).select_from(pulse))).scalar_one())
 
 
-async def test_a_failing_write_takes_none_of_its_neighbours_along(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
+async def test_a_failing_write_takes_none_of_its_neighbours_along(url: str) -> None:
     async with Store.open(url) as store:
         results = await asyncio.gather(*(store.write(put(number)) for number in (1, 2, 2, 3)), return_exceptions=True)
         assert [type(one) for one in results] == [int, int, IntegrityError, int]
@@ -75,24 +74,19 @@ async def test_more_writes_than_the_queue_holds_are_refused_at_once(tmp_path: Pa
         assert await store.read(count) == len(waiting) - len(refused)
 
 
-def test_the_migrations_make_exactly_the_declared_schema(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
-    made = create_engine(url)
+def test_the_migrations_make_exactly_the_declared_schema(url: str) -> None:
+    made = create_engine(driver_url(url))
     with made.connect() as conn:
         assert compare_metadata(MigrationContext.configure(conn), metadata) == []
     made.dispose()
 
 
-def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "x.db")
+def test_upgrading_twice_changes_nothing(url: str) -> None:
     assert upgrade(url) == upgrade(url)
 
 
-def test_a_schema_of_a_newer_version_is_refused_with_a_clear_line(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
-    made = create_engine(url)
+def test_a_schema_of_a_newer_version_is_refused_with_a_clear_line(url: str) -> None:
+    made = create_engine(driver_url(url))
     with made.begin() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     made.dispose()
@@ -124,11 +118,11 @@ async def test_a_write_waits_for_another_process_that_holds_the_file(tmp_path: P
 
 
 async def _refusal(store: Store) -> str:
-    store._begin_tries = 1
+    store.database.begin_tries = 1
     try:
         await store.write(put(9))
     except OperationalError as error:
         return str(error)
     finally:
-        store._begin_tries = engine.BEGIN_TRIES
+        store.database.begin_tries = sqlite.BEGIN_TRIES
     return ""

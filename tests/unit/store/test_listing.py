@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +14,9 @@ from receiver import ids
 from receiver.model import Alert, AlertStatus, AttemptOutcome, Change, DeliveryState, Reason
 from receiver.store import attempts, deliveries, listing, reading, stories
 from receiver.store.deliveries import NewDelivery
-from receiver.store.engine import NOW, Conn, Store, sqlite_url
+from receiver.store.engine import NOW, Conn, Store
 from receiver.store.schema import deliveries as table
 from receiver.store.stories import AlertRow, Draft
-from receiver.store.upgrade import upgrade
 
 pytestmark = pytest.mark.anyio
 
@@ -26,9 +24,7 @@ KINDS = ("slack", "jira")
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
+async def store(url: str) -> AsyncIterator[Store]:
     async with Store.open(url) as opened:
         yield opened
 
@@ -37,6 +33,7 @@ class Counting(Conn):
     """A connection that counts what it is asked."""
 
     def __init__(self, conn: Any) -> None:
+        super().__init__()
         self._conn = conn
         self.asked = 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +14,11 @@ from receiver.model import Reason
 from receiver.store import attempts, claims, deliveries, manners, stories
 from receiver.store.attempts import Begun, Done, Resting, Try
 from receiver.store.deliveries import DeliveryRow, NewDelivery
-from receiver.store.engine import NOW, Store, sqlite_url
+from receiver.store.engine import NOW, Store
 from receiver.store.manners import BREAK_AFTER, PROBE_MOST_S
 from receiver.store.schema import deliveries as table
 from receiver.store.schema import destinations
 from receiver.store.stories import Draft
-from receiver.store.upgrade import upgrade
 
 pytestmark = pytest.mark.anyio
 
@@ -30,10 +28,8 @@ QUICK = Manners(retry_min_s=0.05, retry_max_s=0.2)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(url: str) -> AsyncIterator[Store]:
     """Return a store with six deliveries of one destination, claimed by one worker."""
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
     async with Store.open(url) as opened:
         await opened.write(fill)
         yield opened

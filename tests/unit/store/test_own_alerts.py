@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,7 @@ from receiver.config.model import OWN_ALERTS, ClusterConfig
 from receiver.kube import PlanRow
 from receiver.model import Alert, AlertStatus, Impact
 from receiver.store import inbox, own_alerts
-from receiver.store.engine import Store, sqlite_url
-from receiver.store.upgrade import upgrade
+from receiver.store.engine import Store
 from receiver.watch_rules import Failing, Standing, judge
 
 pytestmark = pytest.mark.anyio
@@ -24,9 +22,7 @@ ROW = PlanRow("uid-1", "mig", "wave-1", {}, {}, True, True, False, False, None, 
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
+async def store(url: str) -> AsyncIterator[Store]:
     async with Store.open(url) as opened:
         yield opened
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +14,17 @@ from receiver.model import Change, DeliveryState, Reason
 from receiver.store import attempts, claims, deliveries, parking, reading, stories
 from receiver.store.attempts import Begun, Done, Resting, Try
 from receiver.store.deliveries import AUDIBLE_CHANGE, NewDelivery
-from receiver.store.engine import NOW, Conn, Store, sqlite_url
+from receiver.store.engine import NOW, Conn, Store
 from receiver.store.grouping import Grouped
 from receiver.store.schema import deliveries as table
 from receiver.store.schema import destinations, entries
 from receiver.store.stories import Draft
-from receiver.store.upgrade import upgrade
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = sqlite_url(tmp_path / "x.db")
-    upgrade(url)
+async def store(url: str) -> AsyncIterator[Store]:
     async with Store.open(url) as opened:
         yield opened
 
