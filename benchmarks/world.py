@@ -50,7 +50,7 @@ class World:
         receivers = (
             f"- name: platform\n  {slack(LOOKED_UP, manners)}\n  {pagerduty(', max_in_flight: 8')}\n"
             f"  {jira('MIG', manners)}\n"
-            f"- name: blind\n  {slack(BLIND, manners)}\n"
+            f"- name: blind\n  {slack(BLIND, manners.replace('in_flight: 8', 'in_flight: 1'))}\n"
         )
         route = "{receiver: platform, routes: [{receiver: platform, continue: true}, {receiver: blind}]}"
         self.vendors.fail("slack", slow(0.1), on="chat.postMessage", always=True)
