@@ -45,7 +45,6 @@ async def test_lines_come_in_the_order_in_which_they_were_written(url: str) -> N
 
 async def test_since_leaves_out_what_is_older(url: str) -> None:
     async with Store.open(url) as store:
-
         await store.write(lambda conn: audit.note(conn, Kind.START, config="old"))
         await store.write(lambda conn: conn.execute(update(table).values(at=NOW - 7200.0)))
         await store.write(lambda conn: audit.note(conn, Kind.START, config="new"))
