@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.acceptance.harness import Running, alert, failed, jira, pagerduty, routes_yaml, running, slack
 from tests.acceptance.plans import cluster, load_example, plan, top, watched
+from tests.acceptance.process import process
 from tests.fakes import proxy
 from tests.fakes.faults import jira_refused, slow
 from tests.fakes.vendors import FakeVendors
@@ -269,3 +273,25 @@ async def test_a_new_file_of_a_team_is_seen_and_routed_by(tmp_path: Path) -> Non
             assert await told(service) == {"payments/slack"}
             (one,) = await service.deliveries()
             assert "routes.d/payments.yaml:" in str(one["reasons"])
+
+
+async def test_sighup_reads_the_file_again_and_a_bad_one_is_refused(tmp_path: Path) -> None:
+    async with FakeVendors() as vendors:
+        config = routes_yaml(vendors, tmp_path, top=TOP, receivers=ONE)
+        async with process(config) as service, httpx2.AsyncClient(timeout=10) as http:
+
+            async def reloads() -> list[str]:
+                lines = (await http.get(f"{service.url}/api/v1/audit", params={"kind": "reload"})).text.splitlines()
+                return [json.loads(line)["why"] for line in lines]
+
+            service.signal(signal.SIGHUP)
+            async with asyncio.timeout(20):
+                while await reloads() != ["SIGHUP"]:
+                    await asyncio.sleep(0.05)
+            config.write_text("receivers: []\n")
+            service.signal(signal.SIGHUP)
+            async with asyncio.timeout(20):
+                while "service.reload_refused" not in service.log.read_text():
+                    await asyncio.sleep(0.05)
+            assert (await http.get(f"{service.url}/-/ready")).status_code == 200
+            assert await reloads() == ["SIGHUP"]
