@@ -31,8 +31,9 @@ from sqlalchemy.exc import OperationalError
 from benchmarks.cutter import Cutter
 from benchmarks.table import Row, arguments, end
 from benchmarks.world import World
+from receiver.store.database import driver_url
 from receiver.store.engine import sqlite_url
-from receiver.store.postgres import DECIDING, driver_url
+from receiver.store.postgres import DECIDING
 from receiver.store.schema import metadata
 from tests.acceptance.process import Process
 from tests.databases import Postgres, postgres_running

@@ -1,30 +1,47 @@
-"""Bodies that nobody should send, at a running service: `python -m benchmarks.fuzz [--count 100000] [--seed 1]`.
+"""Requests that nobody should send, at a running service: `python -m benchmarks.fuzz [--count 100000] [--seed 1]`.
 
 Nothing may be answered 500 (503 neither, on a disk that is not full), the process lives on, and its memory does not
-grow. There is no OpenAPI document of /api/v1 that a tool could read; a part of the requests goes there with made up
-parameters and bodies.
+grow. A part of the requests goes to /api/v1 with odd parameters and bodies (`benchmarks.odd`).
+
+Then schemathesis reads /api/v1/openapi.json of another service, which holds some stories, and makes requests of it
+(`--seconds`, `--examples` for each operation): no answer may be 5xx, have a code that the document does not name, or
+look otherwise than it says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
+
+import httpx2
 
 from benchmarks.backlog import status_kb
 from benchmarks.ingest import CONFIG
-from benchmarks.odd import Odd
+from benchmarks.odd import Odd, captured
 from benchmarks.table import Row, arguments, end
+from receiver.web.openapi import PATH
 from tests.acceptance.process import Process, process
 
 CONNECTIONS = 16
 GROWTH = 1.15
 """Resident memory at the end, in that at a quarter."""
 ANSWER_S = 20.0
+CHECKS = {
+    "not_a_server_error": {"ServerError"},
+    "status_code_conformance": {"UndefinedStatusCode"},
+    "response_schema_conformance": {"JsonSchemaError", "MalformedJson", "ContentDeserializationError"},
+    "content_type_conformance": {"UndefinedContentType", "MissingContentType", "MalformedMediaType"},
+}
+"""What schemathesis checks, and how it calls what each finds."""
+OVERTIME_S = 60.0
+"""So much longer than it was told schemathesis may take."""
 
 
 class Fuzz:
@@ -105,9 +122,67 @@ async def measure(count: int, seed: int) -> list[Row]:
     ]
 
 
+async def conform(seed: int, examples: int, seconds: int) -> list[Row]:
+    """Let schemathesis compare a service with some stories with its document."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, report = Path(folder) / "routes.yaml", Path(folder) / "report.json"
+        config.write_text(CONFIG)
+        async with process(config) as service:
+            async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+                for body in captured():
+                    (await http.post(f"{service.url}/webhook", json=body)).raise_for_status()
+            command = [
+                sys.executable, "-m", "schemathesis.cli", "run", service.url + PATH, "--checks", ",".join(CHECKS),
+                "--seed", str(seed), "--max-examples", str(examples), "--max-time", str(seconds), "--no-shrink",
+                "--continue-on-failure", "--generation-database", "none", "--no-color",
+                "--report", "json", "--report-json-path", str(report),
+            ]  # fmt: skip
+            log = Path(folder) / "schemathesis.log"
+            with log.open("wb") as out:
+                running = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=out, stderr=out)
+                try:
+                    async with asyncio.timeout(seconds + OVERTIME_S):
+                        code = await running.wait()
+                except TimeoutError:
+                    running.kill()
+                    code = await running.wait()
+            if code != 0:
+                print(log.read_text(errors="replace"))
+            await service.until_answers("/-/ready")
+        return found(json.loads(report.read_text()) if report.exists() else {}, seed)
+
+
+def found(report: dict[str, Any], seed: int) -> list[Row]:
+    """Return what schemathesis found; a run that left an operation out is none."""
+    operations, made = report.get("operations", {}), report.get("test_cases", {}).get("generated", 0)
+    tested, every = operations.get("tested", 0), operations.get("total", 0)
+    whole = bool(every) and tested == every and not report["errors"] and report["complete"]
+    counts: Counter[str] = Counter()
+    for one in report.get("failures", ()):
+        check = next((check for check, types in CHECKS.items() if one["type"] in types), one["type"])
+        counts[check] += one["count"]
+    rows = [
+        Row(
+            f"fuzz: schemathesis with seed {seed}: operations tested, of those in the document",
+            f"{tested} of {every}; {made} requests, {report.get('running_time', 0.0):.0f} s",
+            "all, without an error",
+            whole,
+            ratio=True,
+        )
+    ]
+    for check in [*CHECKS, *sorted(set(counts) - set(CHECKS))]:
+        wrong = counts[check]
+        rows.append(Row(f"fuzz: schemathesis, {check}: failures", str(wrong), "0", whole and not wrong, ratio=True))
+    return rows
+
+
 if __name__ == "__main__":
     parser = arguments(__doc__)
-    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--count", type=int, default=100_000, help="requests of our own; 0 for schemathesis alone")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--examples", type=int, default=20, help="of schemathesis for each operation")
+    parser.add_argument("--seconds", type=int, default=120, help="that schemathesis may take; 0 leaves it out")
     given = parser.parse_args()
-    sys.exit(end("Fuzz", asyncio.run(measure(given.count, given.seed)), given))
+    rows = asyncio.run(measure(given.count, given.seed)) if given.count else []
+    rows += asyncio.run(conform(given.seed, given.examples, given.seconds)) if given.seconds else []
+    sys.exit(end("Fuzz", rows, given))

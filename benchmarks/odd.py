@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import gzip
 import json
 import random
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
+from receiver.web.openapi_operations import OPERATIONS
+from receiver.web.openapi_schemas import SCHEMAS
 from tests.acceptance.harness import DATA
 
 VALUES: tuple[Any, ...] = (
@@ -18,8 +22,11 @@ VALUES: tuple[Any, ...] = (
     "%00", "a\nb\rc",
 )  # fmt: skip
 """What takes the place of something in a body."""
-PATHS = ("stories", "deliveries", "audit", "explain", "stories/x", "deliveries/x/retry", "stories/x/ack", "nothing")
-QUERIES = ("limit", "cursor", "state", "story", "destination", "kind", "since", "x")
+ADDRESSES = sorted((path, method) for path, method in OPERATIONS if path.startswith("/api/"))
+HELD = ("x", "01JXXXXXXXXXXXXXXXXXXXXXXX", "%00", "%ED%A0%80", "a%2Fb", "retry", ".", "🔥", "x" * 3_000)
+"""What takes the place of an id in a path."""
+LONGEST = 6_000
+"""Characters of one parameter: a request's head may hold 64 KiB."""
 
 
 def captured() -> list[dict[str, Any]]:
@@ -49,7 +56,7 @@ class Odd:
 
     def request(self) -> bytes:
         """Return a request: head and body."""
-        if self._chance.random() < 0.05:
+        if self._chance.random() < 0.2:
             return self._api()
         (way,) = self._chance.choices([one for _, one in self._ways], [weight for weight, _ in self._ways])
         content, headers = way()
@@ -63,21 +70,31 @@ class Odd:
         return "\r\n".join([*head, f"Content-Length: {len(content)}", "\r\n"]).encode() + content
 
     def _api(self) -> bytes:
-        word = self._chance.choice
-        odd = [str(one).encode("utf-8", "replace")[:60].hex() for one in VALUES]
-        query = "&".join(
-            f"{word(QUERIES)}=%{'%'.join(self._pairs(word(odd)))}" for _ in range(self._chance.randrange(3))
-        )
-        method = self._chance.choice(("GET", "GET", "GET", "POST", "DELETE"))
-        content = (
-            json.dumps(word([one for one in VALUES if not isinstance(one, str)])).encode() if method == "POST" else b""
-        )
-        lines = [f"{method} /api/v1/{word(PATHS)}?{query.replace('%&', '&').rstrip('%')} HTTP/1.1", "Host: localhost"]
+        word, chance = self._chance.choice, self._chance.random
+        path, method = word(ADDRESSES)
+        operation = OPERATIONS[path, method]
+        names = [str(one["name"]) for one in operation.query] or ["x"]
+        query = "&".join(f"{name}={self._parameter(name)}" for name in self._chance.choices(names, k=word((0, 1, 2))))
+        content, headers = b"", []
+        if operation.body is not None:
+            form = next(iter(operation.body["content"].values()))["schema"].get("$ref", "").rpartition("/")[2]
+            keys = [*SCHEMAS.get(form, {}).get("properties", ("alerts", "labels", "version", "status")), "x"]
+            document = {word(keys): word(VALUES) for _ in range(word((0, 1, 1, 2)))} if chance() < 0.9 else word(VALUES)
+            content = json.dumps(document).encode()
+            headers = ["Content-Type: application/json"] if chance() < 0.9 else []
+        if chance() < 0.1:
+            method = word(("GET", "POST", "DELETE", "PUT", "OPTIONS"))
+        held = quote(word(HELD), safe="%./")
+        address = f"{path.replace('{id}', held)}{'?' if query else ''}{query}"
+        lines = [f"{method} {address} HTTP/1.1", "Host: localhost", *headers]
         return "\r\n".join([*lines, f"Content-Length: {len(content)}", "\r\n"]).encode() + content
 
-    @staticmethod
-    def _pairs(digits: str) -> list[str]:
-        return [digits[at : at + 2] for at in range(0, len(digits), 2)] or ["20"]
+    def _parameter(self, name: str) -> str:
+        value = self._chance.choice(VALUES)
+        if name == "cursor" and self._chance.random() < 0.7:
+            pair = json.dumps([self._chance.choice(VALUES), value] if self._chance.random() < 0.7 else value)
+            return base64.urlsafe_b64encode(pair[:LONGEST].encode()).decode()
+        return quote(str(value)[:LONGEST].encode("utf-8", "surrogatepass"))
 
     def _body(self) -> dict[str, Any]:
         return copy.deepcopy(self._chance.choice(self._captured))

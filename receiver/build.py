@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 
 from receiver.attempt import Destination
 from receiver.config.model import ClusterConfig, Config, DestinationConfig, Secret
@@ -20,7 +17,7 @@ from receiver.destinations import Kind
 from receiver.destinations.registry import ALL
 from receiver.http import build_client
 from receiver.kube import Cluster
-from receiver.kube.client import LiveCluster
+from receiver.kube.account import in_pod
 from receiver.kube.mustgather import MustGather
 from receiver.rendering import Renderer
 from receiver.rendering.renderer import StoryRenderer
@@ -33,10 +30,12 @@ def cluster(config: ClusterConfig) -> Cluster | None:
     """Return a source of objects; None for the pod's own cluster outside a pod."""
     if config.must_gather is not None:
         return MustGather(config.name, config.must_gather)
+    if config.kubeconfig_file is None and not in_pod():
+        return None
+    from receiver.kube.client import LiveCluster  # with its library: nobody pays for it who names no cluster
+
     if config.kubeconfig_file is not None:
         return LiveCluster.from_kubeconfig(config.name, config.kubeconfig_file, http=config.http)
-    if not (Path(SERVICE_ACCOUNT) / "token").exists():
-        return None
     return LiveCluster.from_service_account(config.name, http=config.http)
 
 
@@ -69,6 +68,15 @@ async def destinations(config: Config, words: Renderer) -> Any:
     finally:
         for client in clients:
             await client.aclose()
+
+
+def uses_tls(config: Config) -> bool:
+    """May some destination be reached through TLS? One whose address stands in a secret may."""
+    for one in config.destinations:
+        urls = [value for _, value in one.settings if isinstance(value, str) and value.startswith("http")]
+        if not urls or any(url.startswith("https:") for url in urls):
+            return True
+    return False
 
 
 def secret_mark(config: DestinationConfig) -> str:

@@ -28,6 +28,7 @@ import httpx2
 from receiver.config.model import TLS, HttpConfig, Secret, SecretError
 from receiver.errors import DestinationRefused, Transient, Unknown
 from receiver.no_proxy import bypasses
+from receiver.spared import without
 
 DIRECT: Final = HttpConfig()
 """No proxy, no sign-in, the usual authorities."""
@@ -72,10 +73,12 @@ def build_client(
     )
 
 
-def warm_up() -> None:
+def warm_up(*, tls: bool) -> None:
     """Do at start, in a thread of its own, what the first page would have to wait for."""
-    importlib.import_module("httpcore2")  # httpx2 imports it with its first request
-    _default_context()
+    with without("h2"):  # 6 MB of HTTP/2, which no client here speaks
+        importlib.import_module("httpcore2")  # httpx2 imports it with its first request
+    if tls:
+        _default_context()
 
 
 def silence_url_logs() -> None:

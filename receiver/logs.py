@@ -6,7 +6,10 @@ import logging
 import sys
 from typing import Any
 
-import structlog
+from receiver.spared import without
+
+with without("rich", "greenlet"):  # 5 MB for pretty tracebacks, which would print secrets, and for gevent
+    import structlog
 
 
 def set_up(form: str = "text", level: str = "INFO") -> None:

@@ -211,8 +211,9 @@ class Recorder:
         names = names_of(one.identity)
         found = {entry.draft.id: entry.draft for entry in hand.touched.values()}
         if names & hand.known.names:
-            for stored in await stories.find_open(conn, names, hand.now):
-                found.setdefault(stored.id, stored)  # what is in hand is newer than what is stored
+            # What is in hand is newer than what is stored.
+            for stored in await stories.find_open(conn, names, hand.now, found):
+                found[stored.id] = stored
         alive = [draft for draft in found.values() if draft.open and stories.is_known_as(draft, names)]
         return await self._merged(conn, alive, hand) if len(alive) > 1 else next(iter(alive), None)
 

@@ -16,7 +16,7 @@ from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.config.problems import Problem
 from receiver.hearing import Hearing
-from receiver.http import own_version, warm_up
+from receiver.http import own_version
 from receiver.kube import Cluster
 from receiver.metrics import Metrics
 from receiver.rendering import Renderer
@@ -121,7 +121,6 @@ class Service:
                 return
             self.why_not_ready = "the database is being migrated"
             await asyncio.to_thread(upgrade, self._url)
-            await asyncio.to_thread(warm_up)
             store = await stack.enter_async_context(Store.open(self._url))
             if not store.shared:
                 await store.write(_free_all)

@@ -28,6 +28,7 @@ from receiver.follow import Follower
 from receiver.gather import Gatherer
 from receiver.hearing import Hearing
 from receiver.heartbeat import HeartbeatWatch
+from receiver.http import warm_up
 from receiver.identify import Identifier
 from receiver.inbox import InboxWorker
 from receiver.kube import Cluster
@@ -51,6 +52,7 @@ DRAIN_S = 8.0
 """How long a stop waits for what is being sent."""
 GIVE_BACK_S = 3.0
 FIGURES_EVERY_S = 5.0
+WARM_UP_REST_S = 0.01
 STORE_AGAIN_S = 1.0
 """How long a worker waits before it begins anew after the disk failed."""
 
@@ -84,6 +86,7 @@ class Work:
         self._stack = contextlib.AsyncExitStack()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._passed_on: set[str] = set()
+        self._warming: asyncio.Task[None] | None = None
 
     async def prepare(self, before: Work | None = None) -> None:
         """Make all that the configuration names. Raises what is wrong; then only `finish` is left to do.
@@ -189,6 +192,13 @@ class Work:
             self._start(name, self._through_bad_disks(name, run))
         for one in self.clusters.values():
             self._start(f"watch-{one.name}", self._follower.watch(one))
+        self._warming = asyncio.create_task(self._warm_up(), name="warm-up")
+
+    async def _warm_up(self) -> None:
+        """Spare the first page what can be done before it, without being in anybody's way."""
+        await asyncio.to_thread(warm_up, tls=build.uses_tls(self.config))
+        for _ in self.words.warm_up():
+            await self._clock.sleep(WARM_UP_REST_S)
 
     def _start(self, name: str, run: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(run, name=name)
@@ -208,6 +218,8 @@ class Work:
         if drain_presses_s:
             await self._presses.drain(drain_presses_s)
         self._deliverer.begin_nothing_new()
+        if self._warming is not None:
+            self._warming.cancel()
         ending = [task for name, task in self._tasks.items() if name != "deliver"]
         for task in ending:
             task.cancel()

@@ -17,9 +17,9 @@ from receiver.config.load import ConfigError, load
 from receiver.config.model import Config, Route
 from receiver.destinations.registry import ALL
 from receiver.kube import Cluster
+from receiver.kube.account import in_pod
 from receiver.kube.api import Limits
 from receiver.kube.client import LiveCluster
-from receiver.kube.connection import in_pod
 from receiver.kube.kinds import is_name
 from receiver.kube.mustgather import MustGather
 

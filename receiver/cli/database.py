@@ -7,17 +7,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.cli.common import Exit, database_url
 from receiver.cli.output import fail
-from receiver.store import upgrade as upgrade_module
+from receiver.store.database import driver_url
 from receiver.store.engine import Store, StoreBusyError
-from receiver.store.postgres import driver_url
+from receiver.store.upgrade import HEAD, schema_of
 
 T = TypeVar("T")
 
@@ -51,28 +49,27 @@ async def _work(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
         return await work(store)
 
 
-def schema_of(url: str) -> tuple[str | None, str, frozenset[str]]:
-    """Return a database's schema, the one of this version, and all that this version knows."""
-    script = ScriptDirectory(str(Path(upgrade_module.__file__).parent / "migrations"))
+def current_schema(url: str) -> str | None:
+    """Return the revision that a database is at; None where it holds no tables of this service."""
     engine = create_engine(driver_url(url))
     try:
         with engine.connect() as conn:
-            current = MigrationContext.configure(conn).get_current_revision()
+            return schema_of(conn)
     finally:
         engine.dispose()
-    known = frozenset(one.revision for one in script.walk_revisions())
-    return current, script.get_current_head() or "", known
 
 
 def _check_schema(url: str, name: str) -> None:
-    current, head, known = schema_of(url)
-    if current == head:
+    current = current_schema(url)
+    if current == HEAD:
         return
     if current is None:
         fail(Exit.UNASKED, f"{name} holds no tables of this service", "run `mtv-receiver db upgrade`")
-    if current not in known:
+    from receiver.store import migrating
+
+    if current not in migrating.known():
         fail(Exit.UNASKED, f"{name} has schema {current}, unknown to this version", "run the version that wrote it")
-    fail(Exit.UNASKED, f"{name} has schema {current}, this version needs {head}", "run `mtv-receiver db upgrade`")
+    fail(Exit.UNASKED, f"{name} has schema {current}, this version needs {HEAD}", "run `mtv-receiver db upgrade`")
 
 
 def _said(error: Exception) -> str:

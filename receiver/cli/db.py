@@ -8,7 +8,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.cli.common import Exit, database_url
-from receiver.cli.database import file_of, schema_of
+from receiver.cli.database import current_schema, file_of
 from receiver.cli.output import JSON_OPTION, console, fail, print_json
 from receiver.store.upgrade import FileLock, LockedError, NewerSchemaError, upgrade
 
@@ -28,7 +28,7 @@ def db_upgrade(as_json: bool = JSON_OPTION) -> None:
     name = str(file) if file else "the database"
     try:
         with FileLock(file) if file else nullcontext():
-            before, _, _ = schema_of(url)
+            before = current_schema(url)
             after = upgrade(url)
     except LockedError:
         cure = "nothing is to be done: it has upgraded it already; stop it first to use another version"

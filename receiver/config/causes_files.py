@@ -99,10 +99,15 @@ def read_causes_files(
     return tuple(cause for cause, _ in found.values()), tuple(wrong)
 
 
-def read_causes(file: str, content: bytes, found: dict[str, tuple[KnownError, str]]) -> tuple[Problem, ...]:
-    """Add the causes of one file to `found` (id → cause and where it stands); return everything that is wrong."""
+def read_causes(
+    file: str, content: bytes, found: dict[str, tuple[KnownError, str]], *, examples: bool = True
+) -> tuple[Problem, ...]:
+    """Add the causes of one file to `found` (id → cause and where it stands); return everything that is wrong.
+
+    Without `examples` nobody looks whether the patterns find them: that has been done where the file was made.
+    """
     try:
-        document = read_yaml(content)
+        document = read_yaml(content, quick=not examples)
     except YamlError as error:
         bad = error.place
         return (Problem(file, bad.line, bad.column, dotted(error.path[:6]), error.what, error.cure),)
@@ -115,11 +120,19 @@ def read_causes(file: str, content: bytes, found: dict[str, tuple[KnownError, st
         problems.add((), "not a list of causes", "begin each cause with `- id: …`")
     else:
         for index, raw in enumerate(document.value):
-            _entry(raw, index, document, problems, found)
+            _entry(raw, index, document, problems, found, examples=examples)
     return problems.sorted()
 
 
-def _entry(raw: Any, at: int, document: Document, problems: Problems, found: dict[str, tuple[KnownError, str]]) -> None:
+def _entry(
+    raw: Any,
+    at: int,
+    document: Document,
+    problems: Problems,
+    found: dict[str, tuple[KnownError, str]],
+    *,
+    examples: bool,
+) -> None:
     path: Path = (at,)
     if not isinstance(raw, Mapping):
         problems.add(path, "not a mapping", "write id:, patterns:, sentence:, remedy:, owner: and example: under it")
@@ -144,7 +157,7 @@ def _entry(raw: Any, at: int, document: Document, problems: Problems, found: dic
         what = f"{cause.id!r} stands here a second time, first at {found[cause.id][1]}"
         problems.add((*path, "id"), what, "put the patterns into one entry, or give another id")
         return
-    if _example(cause, path, problems, found):
+    if not examples or _example(cause, path, problems, found):
         found[cause.id] = (cause, line)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import create_model
@@ -22,6 +26,8 @@ def schema(kinds: Sequence[Kind], *, included: bool = False) -> dict[str, Any]:
 
     Of routes.yaml, or of a file that it includes.
     """
+    for model in _models(Settings):
+        _describe(model)
     lists: Any = {}
     for kind in kinds:
         settings: type[Settings] = kind.settings
@@ -45,6 +51,32 @@ def schema(kinds: Sequence[Kind], *, included: bool = False) -> dict[str, Any]:
         result["anyOf"] = [{"required": ["receivers"]}, {"required": ["include"]}]
     title = "mtv-receiver included file" if included else "mtv-receiver routes.yaml"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result, "title": title}
+
+
+def _models(base: type[Settings]) -> Iterator[type[Settings]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
+def _describe(model: type[Settings]) -> None:
+    """Give fields the docstrings below them. pydantic does that too, but for every model at every start."""
+    said = {name: text for base in reversed(model.__mro__) for name, text in _docstrings(base)}
+    for name, field in model.model_fields.items():
+        if field.description is None:
+            field.description = said.get(name)
+    model.model_rebuild(force=True)
+
+
+def _docstrings(model: type) -> Iterator[tuple[str, str]]:
+    try:
+        (found,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    except (OSError, TypeError):  # made by a program, or built in
+        return
+    for field, below in pairwise(found.body if isinstance(found, ast.ClassDef) else ()):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, inspect.cleandoc(text)
 
 
 def _tidy(node: Any) -> None:

@@ -92,7 +92,7 @@ class Settings(BaseModel):
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
         populate_by_name=True,
-        use_attribute_docstrings=True,
+        defer_build=True,  # most kinds of destinations are not configured, and building a validator takes a while
     )
 
     secrets: ClassVar[tuple[str, ...]] = ()

@@ -36,7 +36,7 @@ from receiver.destinations.email_message import (
     subject,
     written,
 )
-from receiver.destinations.email_smtp import IMPLICIT_TLS_PORT, Server, hand_over, knock
+from receiver.destinations.email_server import IMPLICIT_TLS_PORT, Server
 from receiver.destinations.logfiles import logfiles
 from receiver.fitting import fit, payload_hash
 from receiver.model import AUDIBLE, Change, Entry, Impact, Receipt, Wanted
@@ -233,6 +233,8 @@ class EmailSender:
         mail = written(parts, self._clock.now())
         to = [one.addr_spec for one in self._to]
         patient = wanted.tries < PATIENT_TRIES
+        from receiver.destinations.email_smtp import hand_over  # with its library: not every installation sends mail
+
         refused = await hand_over(self._server(), self._from.addr_spec, to, mail, patient=patient)
         if refused:
             log.warning("email.recipients_refused", destination=self._config.label, refused=refused)
@@ -257,6 +259,8 @@ class EmailSender:
 
     async def probe(self) -> None:
         """Sign in and name the sender, then leave."""
+        from receiver.destinations.email_smtp import knock
+
         await knock(self._server(), self._from.addr_spec)
 
     def _server(self) -> Server:

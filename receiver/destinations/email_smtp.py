@@ -12,34 +12,17 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import aiosmtplib
 
-from receiver.config.model import TLS, Secret
+from receiver.destinations.email_server import Server
 from receiver.errors import DestinationRefused, Refused, Transient, Unknown
 from receiver.fitting import one_line
 from receiver.http import read_secret, tls_context, tls_reason
 
-IMPLICIT_TLS_PORT = 465
 _TOO_LARGE = 552
 _FOR_GOOD = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where mail is handed over, and how."""
-
-    host: str
-    port: int
-    hello: str
-    require_tls: bool
-    implicit_tls: bool
-    tls: TLS
-    username: str
-    password: Secret | None
-    timeout_s: float
 
 
 async def hand_over(

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from slack_sdk.models.blocks import Block as SlackBlock
-from slack_sdk.models.blocks import ContextBlock, HeaderBlock, MarkdownTextObject, PlainTextObject, SectionBlock
-
 from receiver import fitting
 from receiver.model import Link
 from receiver.rendering import Block, Code, Message, Paragraph, Small, Span, Steps, Table, Text
+
+SlackBlock = dict[str, Any]
+"""A block as the API takes it. The SDK's models make the same, a hundred times as slowly; tests compare with them."""
 
 MAX_BLOCKS = 50
 MAX_SECTION = 3_000
@@ -68,9 +68,9 @@ def root_blocks(message: Message, mention: str = "", buttons: Sequence[Mapping[s
     urls = {button.get("url") for button in buttons}
     if buttons:
         message = replace(message, links=tuple(link for link in message.links if link.url not in urls))
-    tail = [_section(mention).to_dict()] if mention else []
+    tail = [_section(mention)] if mention else []
     tail += [{"type": "actions", "elements": [dict(each) for each in buttons]}] if buttons else []
-    return _fitted(message, lambda title: HeaderBlock(text=PlainTextObject(text=title, emoji=True)), tail)
+    return _fitted(message, _header, tail)
 
 
 def reply_blocks(message: Message, mention: str = "") -> list[dict[str, Any]]:
@@ -109,14 +109,14 @@ def _fitted(
     last: list[tuple[Message, list[dict[str, Any]]]] = []
 
     def build(candidate: Message) -> list[dict[str, Any]]:
-        if last and last[0][0] is candidate:  # measured a moment ago: the SDK's models are slow
+        if last and last[0][0] is candidate:  # measured a moment ago
             return last[0][1]
         made: list[SlackBlock] = [headline(title)]
         for block in candidate.blocks:
             made += _blocks(block)
         if links := _links(candidate.links):
             made.append(_section(links))
-        last[:] = [(candidate, [*(each.to_dict() for each in made[: MAX_BLOCKS - len(tail)]), *tail])]
+        last[:] = [(candidate, [*made[: MAX_BLOCKS - len(tail)], *tail])]
         return last[0][1]
 
     return build(fitting.fit(message, lambda each: fitting.json_chars(build(each)), MAX_JSON, most_blocks=_MOST_PARTS))
@@ -137,12 +137,20 @@ def _blocks(block: Block) -> Iterable[SlackBlock]:
         case Small(text):
             if not fitting.plain(text).strip():
                 return []
-            return [ContextBlock(elements=[MarkdownTextObject(text=_fitting(text), verbatim=True)])]
+            return [{"type": "context", "elements": [_verbatim(_fitting(text))]}]
 
 
 def _section(text: str) -> SlackBlock:
-    # verbatim: Slack must not make links or mentions of names that happen to be in a cluster's text.
-    return SectionBlock(text=MarkdownTextObject(text=text, verbatim=True))
+    return {"type": "section", "text": _verbatim(text)}
+
+
+def _header(title: str) -> SlackBlock:
+    return {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": True}}
+
+
+def _verbatim(text: str) -> dict[str, Any]:
+    # Slack must not make links or mentions of names that happen to be in a cluster's text.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _fitting(text: Text) -> str:

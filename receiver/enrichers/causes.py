@@ -113,7 +113,7 @@ def shipped() -> Causes:
     for name in TABLES:
         file = f"{name}.yaml"
         content = files("receiver.enrichers").joinpath("causes", file).read_bytes()
-        if problems := read_causes(file, content, found):
+        if problems := read_causes(file, content, found, examples=False):  # tests look at these
             raise ValueError("\n".join(map(str, problems)))
     return Causes([row for row, _ in found.values()])
 

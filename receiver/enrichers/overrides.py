@@ -26,10 +26,10 @@ from urllib.parse import quote
 
 import re2
 import yaml
-from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 
 from receiver.enrichers.reading import dig, mapping, strings
 from receiver.kube import Cluster, ClusterError
+from receiver.kube.account import ACCOUNT
 from receiver.kube.kinds import is_name
 
 LABEL = "mtv-receiver.io/runbooks"
@@ -166,7 +166,7 @@ def filled(url: str, labels: Mapping[str, str]) -> str:
     return _LABEL.sub(lambda match: quote(labels[match[1]], safe="") if match[1] in labels else match[0], url)
 
 
-def own_namespace(folder: Path = Path(SERVICE_ACCOUNT)) -> str:
+def own_namespace(folder: Path = ACCOUNT) -> str:
     """Return the namespace that the pod runs in; empty outside a pod."""
     try:
         name = (folder / "namespace").read_text(encoding="utf-8").strip()

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 
 from receiver.config.model import HttpConfig
 from receiver.http import DIRECT
 from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex
+from receiver.kube.account import ACCOUNT
 from receiver.kube.api import MAX_OBJECTS, Api, Limits
 from receiver.kube.connection import Connection, Source, kubeconfig, service_account
 from receiver.kube.discovery import Discovery, may_read
@@ -63,7 +63,7 @@ class LiveCluster:
         return cls(name, kubeconfig(path, context), **options)
 
     @classmethod
-    def from_service_account(cls, name: str, folder: Path = Path(SERVICE_ACCOUNT), **options: Any) -> LiveCluster:
+    def from_service_account(cls, name: str, folder: Path = ACCOUNT, **options: Any) -> LiveCluster:
         """Make a cluster from the pod's own service account; ``options`` as for the constructor."""
         return cls(name, service_account(folder), **options)
 

@@ -19,13 +19,14 @@ from typing import Any, cast
 
 import httpx2
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
-from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
 from receiver.config.model import TLS, HttpConfig
 from receiver.http import DIRECT, Transport, tls_files
 from receiver.kube import ClusterError, Reason
+from receiver.kube.account import ACCOUNT
 
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20)
 MESSAGE_MAX = 300  # characters of a server's own text in a message
@@ -57,7 +58,7 @@ def kubeconfig(path: Path, context: str | None = None) -> Source:
     return Source(f"kubeconfig {path}", load, (path,))
 
 
-def service_account(folder: Path = Path(SERVICE_ACCOUNT)) -> Source:
+def service_account(folder: Path = ACCOUNT) -> Source:
     """Return a source for the account that Kubernetes mounts into every pod."""
 
     def load() -> SingleConfig:
@@ -67,11 +68,6 @@ def service_account(folder: Path = Path(SERVICE_ACCOUNT)) -> Source:
         return config
 
     return Source(f"service account {folder}", load, (folder / "ca.crt",))
-
-
-def in_pod(folder: Path = Path(SERVICE_ACCOUNT)) -> bool:
-    """Tell whether a service account is mounted here."""
-    return (folder / "token").is_file()
 
 
 class _Lease:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from receiver.kube import ClusterError, Obj
-from receiver.kube.api import Api
 from receiver.kube.kinds import Kind
+
+if TYPE_CHECKING:
+    from receiver.kube.api import Api
 
 KEPT_S = 600.0
 MISS_AGAIN_S = 60.0

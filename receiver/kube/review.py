@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from lightkube.config.kubeconfig import SERVICE_ACCOUNT
 from lightkube.core.exceptions import ConfigError
 
 from receiver.config.model import HttpConfig
@@ -39,7 +38,7 @@ async def missing_rights(
     Without `kubeconfig_file` the pod's service account is asked about. `timeout_s` is for all questions together.
     Raises ClusterError. A right that is granted in some namespaces only counts as missing: Plans may be anywhere.
     """
-    source = kubeconfig(kubeconfig_file) if kubeconfig_file else service_account(Path(SERVICE_ACCOUNT))
+    source = kubeconfig(kubeconfig_file) if kubeconfig_file else service_account()
     times = httpx2.Timeout(timeout_s, connect=CONNECT_S)
     connection = Connection(cluster, source, timeout=times, trust_env=False, http=http)
     try:

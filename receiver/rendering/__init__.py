@@ -6,6 +6,7 @@ carry markup: they are escaped where a template prints them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -86,6 +87,10 @@ class Message:
 
 class Renderer(Protocol):
     """Words for a story. Never raises: a broken template falls back to the plain built-in message and is counted."""
+
+    def warm_up(self) -> Iterator[None]:
+        """Do beforehand, in steps of some milliseconds, what the first message of each kind would have to wait for."""
+        ...
 
     def in_folder(self, folder: Path | None) -> Renderer:
         """Return the words of a destination whose own templates are in this folder; None: these words."""

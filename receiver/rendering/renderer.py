@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +40,11 @@ class StoryRenderer:
         self._on_broken = on_broken
         self._in_folders: dict[Path, StoryRenderer] = {}
         self._recent: OrderedDict[tuple[object, ...], tuple[Story, Message]] = OrderedDict()
+
+    def warm_up(self) -> Iterator[None]:
+        yield from self._templates.compile_all()
+        for other in tuple(self._in_folders.values()):
+            yield from other.warm_up()
 
     def in_folder(self, folder: Path | None) -> StoryRenderer:
         if folder is None:

@@ -1,12 +1,14 @@
-"""Loading and running templates: sandboxed, strict about names, compiled and tried once when they are loaded."""
+"""Loading, trying and running templates: sandboxed, strict about names."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import jinja2
@@ -75,8 +77,8 @@ def shipped_templates() -> Path:
 class Templates:
     """The shipped templates, each overridden by a file of the same name in a folder of the user's, the first first.
 
-    Everything is compiled here, so a broken file shows as a problem now. It does not raise: what is broken stays
-    broken until it is used, and then the plain message is sent instead.
+    A template is compiled when it is first used, or by `compile_all`. What is broken stays broken until it is used, and
+    then the plain message is sent instead; `problems` says it before.
     """
 
     def __init__(self, *directories: Path | None, samples: Iterable[Context] | None = None) -> None:
@@ -86,10 +88,20 @@ class Templates:
         self._env = environment(folders)
         self._folders = tuple(folders)
         self._variants = frozenset(self._env.list_templates(extensions=["j2"]))
-        self.problems: tuple[TemplateProblem, ...] = tuple(
-            self._check(own, tuple(trial_contexts() if samples is None else samples))
-        )
+        self._samples = samples
+
+    @cached_property
+    def problems(self) -> tuple[TemplateProblem, ...]:
         """Everything that is wrong, for `check`."""
+        samples = trial_contexts() if self._samples is None else self._samples
+        return tuple(self._check(self._own, tuple(samples)))
+
+    def compile_all(self) -> Iterator[None]:
+        """Compile one template after the other, so that the first message of each kind need not wait for it."""
+        for file in sorted(self._variants):
+            with contextlib.suppress(jinja2.TemplateError, OSError, UnicodeDecodeError):
+                self._env.get_template(file)
+            yield
 
     def below(self, directory: Path) -> Templates:
         """Return templates for which the files of `directory` count first, then these."""
@@ -128,7 +140,7 @@ class Templates:
             raise TemplateError(f"{file}: {type(error).__name__}: {error}") from error
         return "".join(written)
 
-    def _check(self, own: list[Path], samples: tuple[Context, ...]) -> Iterable[TemplateProblem]:
+    def _check(self, own: Sequence[Path], samples: tuple[Context, ...]) -> Iterable[TemplateProblem]:
         for directory in own:
             if directory.is_dir():
                 yield from _unknown_files(directory)

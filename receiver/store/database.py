@@ -89,9 +89,19 @@ class Database(Protocol):
         """Run `fn`, which may read many rows, on a snapshot."""
         ...
 
+    async def listen(self, on_topic: Callable[[str], None]) -> None:
+        """Tell what other replicas did, until cancelled. Empty: anything may have changed."""
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...
+
+
+def driver_url(url: str) -> str:
+    """Return the URL with the driver that is used here; `postgresql://` and `postgres://` are what people write."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg{separator}{rest}" if scheme in ("postgres", "postgresql") else url
 
 
 class _Now(FunctionElement[float]):

@@ -26,7 +26,6 @@ from receiver.store.database import (
     is_of_store,
     is_passing,
 )
-from receiver.store.postgres import PostgresDatabase
 from receiver.store.sqlite import SqliteDatabase, sqlite_url
 
 __all__ = [
@@ -197,7 +196,7 @@ class Store:
     @contextlib.asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Store]:
         """Open the database, whose schema must be current (see `receiver.store.upgrade`), and close it at the end."""
-        database: Database = PostgresDatabase(url) if is_shared(url) else SqliteDatabase(url)
+        database = _database(url)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(database.aclose)
             pace = _Pace()
@@ -245,10 +244,15 @@ class Store:
 
     async def listen(self, on_topic: Callable[[str], None]) -> None:
         """Tell what other replicas did, until cancelled. Empty: anything may have changed."""
-        if isinstance(self.database, PostgresDatabase):
-            await self.database.listen(on_topic)
-        else:
-            await asyncio.Event().wait()  # one process a file: there are no others
+        await self.database.listen(on_topic)
+
+
+def _database(url: str) -> Database:
+    if not is_shared(url):
+        return SqliteDatabase(url)
+    from receiver.store.postgres import PostgresDatabase  # its driver costs 20 MB, which SQLite's users keep
+
+    return PostgresDatabase(url)
 
 
 def _answer(group: list[_Waiting], outcomes: Sequence[Outcome]) -> None:

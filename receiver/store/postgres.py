@@ -23,7 +23,7 @@ from sqlalchemy import CursorResult, Executable, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from receiver.store.database import Conn, Outcome, Write, is_passing, whole
+from receiver.store.database import Conn, Outcome, Write, driver_url, is_passing, whole
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -208,12 +208,6 @@ def _engine(url: str, connections: int, *, read_only: bool) -> AsyncEngine:
     if not read_only:
         event.listen(engine.sync_engine, "connect", _insist_on_the_disk)
     return engine
-
-
-def driver_url(url: str) -> str:
-    """Return the URL with the driver that is used here; `postgresql://` and `postgres://` are what people write."""
-    scheme, separator, rest = url.partition("://")
-    return f"postgresql+psycopg{separator}{rest}" if scheme in ("postgres", "postgresql") else url
 
 
 def _insist_on_the_disk(connection: Any, _record: Any) -> None:

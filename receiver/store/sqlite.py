@@ -9,7 +9,7 @@ asyncio drivers for SQLite do, took several times as long: each way waits for th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -64,6 +64,10 @@ class SqliteDatabase:
         self._reader = _engine(url, READERS + 1, "BEGIN")
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._browsing = ThreadPoolExecutor(READERS, thread_name_prefix="store-browse")
+
+    async def listen(self, on_topic: Callable[[str], None]) -> None:
+        """Wait for ever: there are no others, one process has the file."""
+        await asyncio.Event().wait()
 
     async def aclose(self) -> None:
         """Close every connection."""

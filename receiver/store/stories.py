@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, case, exists, func, insert, or_, select, update
@@ -95,15 +95,18 @@ def is_known_as(draft: Draft, names: Iterable[str]) -> bool:
     return draft.subject in wanted or (len(wanted) == 1 and draft.alias in wanted)
 
 
-async def find_open(conn: Conn, names: Iterable[str], now: float) -> list[Draft]:
-    """Return the open stories of a subject, oldest first; `names` are its key and its alias."""
+async def find_open(conn: Conn, names: Iterable[str], now: float, without: Collection[str] = ()) -> list[Draft]:
+    """Return the open stories of a subject, oldest first; `names` are its key and its alias.
+
+    Those whose ids are in `without` are left out, and their alerts are not read.
+    """
     rows = await conn.execute(
         select(stories)
         .where(_known_as(names))
         .where(stories.c.state != StoryState.RESOLVED.value)
         .order_by(stories.c.opened, stories.c.id)
     )
-    return [await _with_alerts(conn, _draft(row, now)) for row in rows.all()]
+    return [await _with_alerts(conn, _draft(row, now)) for row in rows.all() if row.id not in without]
 
 
 async def find_last(conn: Conn, names: Iterable[str], now: float) -> Draft | None:

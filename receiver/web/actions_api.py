@@ -13,6 +13,7 @@ from starlette.routing import Route
 from receiver.actions import API, Actions, Actor, Answer
 from receiver.config.model import Config
 from receiver.guard import page
+from receiver.wire import clean
 
 MAX_BYTES = 64 * 1024
 SOMEBODY = "somebody with the page token"
@@ -41,7 +42,7 @@ def routes(service: Acting) -> list[Route]:
                 return refused(503, "not ready")
             try:
                 body = await json_body(request)
-                said = await handler(service.actions, request.path_params["id"], body, _actor(request, body))
+                said = await handler(service.actions, clean(request.path_params["id"]), body, _actor(request, body))
             except BadRequestError as error:
                 return refused(400, str(error))
             return JSONResponse({"done": said.done, "text": said.text}, 200 if said.done else 409)
@@ -92,12 +93,34 @@ async def json_body(request: Request) -> Mapping[str, Any]:
     except ClientDisconnect:
         raise BadRequestError("the connection ended within the body") from None
     try:
-        body = json.loads(raw or b"{}")
+        body = _cleaned(json.loads(raw or b"{}", parse_int=_number, parse_constant=_refuse))
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise BadRequestError("the body is no JSON object")
     return body
+
+
+def _cleaned(item: Any) -> Any:
+    """Return what was sent with texts that every database takes."""
+    match item:
+        case str():
+            return clean(item)
+        case list():
+            return [_cleaned(one) for one in item]
+        case dict():
+            return {clean(key): _cleaned(one) for key, one in item.items()}
+        case _:
+            return item
+
+
+def _number(digits: str) -> int | float:
+    """Read a number; one with so many digits is none that anybody means, and Python refuses some of them."""
+    return int(digits) if len(digits) < 300 else float(digits)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _actor(request: Request, body: Mapping[str, Any]) -> Actor:

@@ -18,10 +18,13 @@ from receiver.rendering import Renderer
 from receiver.store import attempts, deliveries, listing, presses, reading
 from receiver.store.engine import Conn, Store
 from receiver.views import delivery_json, press_json, story_json
-from receiver.web.story_page import story_page
+from receiver.web.story_page import held, story_page
+from receiver.wire import clean
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+MAX_DIGITS = 9
+"""Python refuses to read numbers of more than 4,300 digits."""
 Handler = Callable[[Request, Store], Awaitable[Response]]
 
 
@@ -75,7 +78,7 @@ def _error(status: int, text: str) -> Response:
 
 async def _stories(request: Request, store: Store) -> Response:
     limit, cursor = _page(request)
-    state = request.query_params.getlist("state")
+    state = [clean(one) for one in request.query_params.getlist("state")]
 
     async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
         found = await listing.stories_page(conn, state=state, before=cursor, limit=limit + 1)
@@ -89,7 +92,7 @@ async def _stories(request: Request, store: Store) -> Response:
 
 async def _story(request: Request, store: Store) -> Response:
     async def read(conn: Conn) -> dict[str, Any] | None:
-        found = await reading.whole(conn, request.path_params["id"])
+        found = await reading.whole(conn, held(request))
         return story_json(found.story, [row.id for row in found.deliveries]) if found else None
 
     item = await store.browse(read)
@@ -98,15 +101,15 @@ async def _story(request: Request, store: Store) -> Response:
 
 async def _presses(request: Request, store: Store) -> Response:
     async def read(conn: Conn) -> list[dict[str, Any]]:
-        return [press_json(one) for one in await presses.of_story(conn, request.path_params["id"])]
+        return [press_json(one) for one in await presses.of_story(conn, held(request))]
 
     return JSONResponse({"items": await store.browse(read), "next": None})
 
 
 async def _deliveries(request: Request, store: Store) -> Response:
     limit, cursor = _page(request)
-    story = request.query_params.get("story", "")
-    state = request.query_params.getlist("state")
+    story = clean(request.query_params.get("story", ""))
+    state = [clean(one) for one in request.query_params.getlist("state")]
 
     async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
         found = await listing.deliveries_page(conn, story=story, state=state, before=cursor, limit=limit + 1)
@@ -120,7 +123,7 @@ async def _deliveries(request: Request, store: Store) -> Response:
 
 async def _delivery(request: Request, store: Store) -> Response:
     async def read(conn: Conn) -> dict[str, Any] | None:
-        row = await deliveries.one(conn, request.path_params["id"])
+        row = await deliveries.one(conn, held(request))
         return delivery_json(row, await attempts.of_delivery(conn, row.id)) if row else None
 
     item = await store.browse(read)
@@ -129,15 +132,15 @@ async def _delivery(request: Request, store: Store) -> Response:
 
 def _page(request: Request) -> tuple[int, tuple[float, str] | None]:
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
+    if not text.isdecimal() or len(text) > MAX_DIGITS or not 1 <= int(text) <= MAX_LIMIT:
         raise BadQueryError(f"limit must be a number from 1 to {MAX_LIMIT}")
     cursor = request.query_params.get("cursor")
     if not cursor:
         return int(text), None
     try:
         at, last = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return int(text), (float(at), str(last))
-    except (binascii.Error, ValueError, TypeError):
+        return int(text), (float(at), clean(str(last)))
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         raise BadQueryError("cursor is none that was given out: take `next` of the page before") from None
 
 

@@ -7,8 +7,6 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 import structlog
-from slack_sdk.signature import Clock as SlackClock
-from slack_sdk.signature import SignatureVerifier
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -38,14 +36,6 @@ class Interactive(Protocol):
     presses: Presses
 
 
-class _Now(SlackClock):
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def now(self) -> float:
-        return self._clock.now().timestamp()
-
-
 def routes(service: Interactive) -> list[Route]:
     """Return the address."""
     room = Room(ROOM)
@@ -70,7 +60,7 @@ async def _answer(request: Request, service: Interactive, held: Held) -> Respons
     if raw is None:
         return _error(413, f"more than {MAX_BODY} bytes")
     try:
-        signed = _is_signed(raw, request, SignatureVerifier(secret.read(), _Now(service.clock)))
+        signed = _is_signed(raw, request, secret.read(), service.clock)
     except SecretError as error:
         log.error("slack.secret_unreadable", error=str(error))
         return _error(503, "the secret that guards this address cannot be read; see the log")
@@ -83,6 +73,14 @@ async def _answer(request: Request, service: Interactive, held: Held) -> Respons
     if service.actions is None or not service.presses.offer(press):
         return _error(503, "not taken now: press again in a minute")
     return Response(status_code=200)
+
+
+class _Now:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock.now().timestamp()
 
 
 async def _body(request: Request, held: Held) -> bytes | None:
@@ -98,8 +96,11 @@ async def _body(request: Request, held: Held) -> bytes | None:
     return b"".join(parts)
 
 
-def _is_signed(raw: bytes, request: Request, verifier: SignatureVerifier) -> bool:
+def _is_signed(raw: bytes, request: Request, secret: str, clock: Clock) -> bool:
+    from slack_sdk.signature import SignatureVerifier  # the whole SDK comes with it, which only presses need
+
     headers = request.headers
+    verifier = SignatureVerifier(secret, _Now(clock))  # type: ignore[arg-type]  # it asks for nothing but `now`
     try:
         return verifier.is_valid(raw, headers.get("x-slack-request-timestamp"), headers.get("x-slack-signature"))
     except (ValueError, TypeError, OverflowError):  # a time that is none, a body or signature that is no text

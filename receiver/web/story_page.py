@@ -16,6 +16,7 @@ from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import Conn, Store
 from receiver.store.listing import shown_state
 from receiver.views import iso
+from receiver.wire import clean
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _STYLE = """
@@ -29,11 +30,16 @@ td,th{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px s
 """
 
 
+def held(request: Request) -> str:
+    """Return the id that an address holds, as a database takes it."""
+    return clean(request.path_params["id"])
+
+
 async def story_page(request: Request, store: Store, words: Renderer | None) -> Response:
     """Return the story as it is now, with its timeline and who was told."""
 
     async def read(conn: Conn) -> tuple[Story, list[tuple[DeliveryRow, tuple[Attempt, ...]]]] | None:
-        found = await reading.whole(conn, request.path_params["id"])
+        found = await reading.whole(conn, held(request))
         if found is None:
             return None
         return found.story, [(row, await attempts.of_delivery(conn, row.id)) for row in found.deliveries]

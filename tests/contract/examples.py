@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -191,6 +191,9 @@ class FixedRenderer:
     """Returns the same messages for every story, so that tests can plan on exact ones."""
 
     message: Message
+
+    def warm_up(self) -> Iterator[None]:
+        return iter(())
 
     def in_folder(self, folder: Path | None) -> FixedRenderer:
         del folder

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from receiver.kube import ClusterError
+from receiver.kube.account import in_pod
 from receiver.kube.api import Limits
 from receiver.kube.client import LiveCluster
-from receiver.kube.connection import in_pod
 from tests.fakes.kubernetes import KubernetesApi, running
 from tests.unit.kube.helpers import DATA, ERP_UID, cluster_for, plan
 

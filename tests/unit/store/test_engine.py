@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, func, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from receiver.store import engine, sqlite
+from receiver.store.database import driver_url
 from receiver.store.engine import Store, StoreBusyError, sqlite_url
-from receiver.store.postgres import driver_url
 from receiver.store.schema import metadata, pulse
 from receiver.store.upgrade import FileLock, LockedError, NewerSchemaError, upgrade
 

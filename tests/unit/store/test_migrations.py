@@ -13,8 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Boolean, Connection, Float, Integer, MetaData, Text, create_engine, inspect, select
 
 from receiver.store import upgrade as upgrade_module
+from receiver.store.database import driver_url
 from receiver.store.engine import sqlite_url
-from receiver.store.postgres import driver_url
 from receiver.store.upgrade import upgrade
 from tests.databases import Postgres
 

@@ -1,0 +1,211 @@
+"""The forms of what the HTTP API takes and gives, as JSON Schema. What the code knows is taken from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from receiver.actions import API, COMMAND_LINE, LONGEST_SILENCE_H, PAGERDUTY, SLACK
+from receiver.config.durations import Duration
+from receiver.destinations.registry import ALL
+from receiver.explain import MUTED, NOT_TOLD, TOLD
+from receiver.model import AlertStatus, AttemptOutcome, Change, DeliveryState, Impact, Outcome, StoryState
+from receiver.store.audit import Kind
+from receiver.web import retry_api
+
+Schema = dict[str, Any]
+
+TEXT: Final[Schema] = {"type": "string"}
+NUMBER: Final[Schema] = {"type": "integer"}
+YES_OR_NO: Final[Schema] = {"type": "boolean"}
+MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
+TEXTS: Final[Schema] = {"type": "object", "additionalProperties": TEXT}
+DURATION: Final[Schema] = TypeAdapter(Duration).json_schema()
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to one of SCHEMAS."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def one_of(words: Iterable[str]) -> Schema:
+    """Return the schema of one of some words."""
+    return {"type": "string", "enum": [str(word) for word in words]}
+
+
+def or_null(schema: Schema) -> Schema:
+    """Return a schema that takes null, too."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def list_of(schema: Schema) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": schema}
+
+
+def given(**properties: Schema) -> Schema:
+    """Return the schema of an object that we give: all of this is in it. Later versions may add to it."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def taken(required: tuple[str, ...], **properties: Schema) -> Schema:
+    """Return the schema of an object that we take: nothing else may be in it."""
+    found: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**found, "required": list(required)} if required else found
+
+
+def page_of(name: str) -> Schema:
+    """Return the schema of a page; `next` is the cursor of the page after it, null on the last one."""
+    return given(items=list_of(ref(name)), next=or_null(TEXT))
+
+
+_BY: Final[Schema] = {**TEXT, "description": "Who acts, where the way of signing in does not say it."}
+_KIND: Final = one_of(kind.kind for kind in ALL)
+_VIA: Final = one_of((SLACK, PAGERDUTY, COMMAND_LINE, API))
+_REJECTED: Final = list_of(given(index=NUMBER, reason=TEXT))
+_RETRY: Final[dict[str, Schema]] = {
+    "ids": {**list_of(TEXT), "minItems": 1, "description": "These deliveries; not together with a filter."},
+    "state": {"anyOf": [one_of(DeliveryState), list_of(one_of(DeliveryState))]},
+    "destination": {**TEXT, "description": "Such as payments/slack."},
+    "receiver": TEXT,
+    "since": DURATION,
+    "dry_run": {**YES_OR_NO, "default": False},
+}
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Error": given(error={**TEXT, "description": "What is wrong, and what helps."}),
+    "Webhook": {
+        "type": "object",
+        "description": "Alertmanager's webhook, version 4. Keys that are not listed are left alone.",
+        "properties": {"version": {"const": "4"}, "alerts": list_of(ref("WebhookAlert"))},
+        "required": ["version", "alerts"],
+    },
+    "WebhookAlert": {
+        "type": "object",
+        "properties": {
+            "status": one_of(AlertStatus),
+            "labels": {**TEXTS, "minProperties": 1},
+            "annotations": TEXTS,
+            "startsAt": TEXT,
+            "endsAt": TEXT,
+            "generatorURL": TEXT,
+        },
+        "required": ["status", "labels"],
+    },
+    "BareAlert": {
+        "type": "object",
+        "description": "One alert; without a status, or with Alertmanager's own state in its place, it fires.",
+        "properties": {"labels": {**TEXTS, "minProperties": 1}, "annotations": TEXTS, "startsAt": TEXT},
+        "required": ["labels"],
+    },
+    "Accepted": given(accepted={**NUMBER, "description": "Alerts on disk."}, rejected=_REJECTED),
+    "Story": given(
+        id=TEXT,
+        subject=TEXT,
+        state=one_of(StoryState),
+        outcome=or_null(one_of(Outcome)),
+        impact=one_of(Impact),
+        severity=TEXT,
+        title=TEXT,
+        labels=TEXTS,
+        facts=TEXTS,
+        missing=list_of(TEXT),
+        cause=or_null(TEXT),
+        ack=or_null(given(by=TEXT, via=_VIA, at=MOMENT)),
+        note=TEXT,
+        revision=NUMBER,
+        alerts=list_of(ref("StoryAlert")),
+        timeline=list_of(given(revision=NUMBER, at=MOMENT, change=one_of(Change), text=TEXT)),
+        opened=MOMENT,
+        updated=MOMENT,
+        closed=or_null(MOMENT),
+        previous=or_null(TEXT),
+        continued_in=or_null(TEXT),
+        deliveries={**list_of(TEXT), "description": "Ids of what shows it."},
+    ),
+    "StoryAlert": given(
+        fingerprint=TEXT, status=one_of(AlertStatus), startsAt=MOMENT, endsAt=or_null(MOMENT), labels=TEXTS
+    ),
+    "Stories": page_of("Story"),
+    "Press": given(
+        at=MOMENT,
+        action={**TEXT, "description": "What was asked for, such as acknowledge, silence or move."},
+        by=TEXT,
+        via=_VIA,
+        done=YES_OR_NO,
+        text={**TEXT, "description": "What the person was answered."},
+    ),
+    "Presses": page_of("Press"),
+    "Delivery": given(
+        id=TEXT,
+        story=TEXT,
+        receiver=TEXT,
+        kind=_KIND,
+        destination=TEXT,
+        reasons=list_of(TEXT),
+        state=one_of(DeliveryState),
+        firing=YES_OR_NO,
+        moved=or_null(TEXT),
+        desired={**NUMBER, "description": "The revision of its story that it is to show."},
+        delivered={**NUMBER, "description": "The revision that it shows; 0 for none."},
+        receipt=or_null({"type": "object"}),
+        error=TEXT,
+        fallback_for=or_null(TEXT),
+        attempts=list_of(ref("Attempt")),
+    ),
+    "Attempt": given(
+        part=TEXT,
+        op=TEXT,
+        started=MOMENT,
+        ended=or_null(MOMENT),
+        outcome=one_of(AttemptOutcome),
+        status=or_null({**NUMBER, "description": "The HTTP status of the answer."}),
+        error=TEXT,
+    ),
+    "Deliveries": page_of("Delivery"),
+    "AuditLine": {
+        **given(id=NUMBER, at=MOMENT, kind=one_of(Kind), story=TEXT),
+        "description": "One line; what is known of the event stands beside these.",
+    },
+    "Acknowledge": taken((), by=_BY),
+    "Silence": taken(("hours",), hours={"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_SILENCE_H}, by=_BY),
+    "Move": taken(
+        ("to",),
+        to={**TEXT, "minLength": 1, "description": "The receiver that takes the story."},
+        **{"from": {**TEXT, "description": "The receiver that gives it; without one all that show it."}},
+        by=_BY,
+    ),
+    "Answer": given(done=YES_OR_NO, text={**TEXT, "description": "What came of it, for people."}),
+    "Retry": {
+        **taken((), **{name: _RETRY[name] for name in retry_api.KEYS}),
+        "oneOf": [
+            {"required": ["ids"]},
+            {"anyOf": [{"required": [name]} for name in retry_api.KEYS if name not in ("ids", "dry_run")]},
+        ],
+    },
+    "Retried": given(items=list_of(TEXT), dry_run=YES_OR_NO),
+    "Explained": given(
+        alerts=list_of(
+            given(
+                fingerprint=TEXT,
+                subject=TEXT,
+                facts=TEXTS,
+                missing=list_of(TEXT),
+                routes=list_of(given(path=TEXT, line=TEXT, matched=YES_OR_NO, reason=TEXT)),
+                destinations=list_of(
+                    given(
+                        receiver=TEXT,
+                        kind=_KIND,
+                        destination=TEXT,
+                        state=one_of((TOLD, MUTED, NOT_TOLD)),
+                        reason=TEXT,
+                        request={**or_null({"type": "object"}), "description": "What would be sent."},
+                    )
+                ),
+            )
+        ),
+        rejected=_REJECTED,
+    ),
+}
