@@ -20,6 +20,10 @@ REMEMBERED: Final = 16_384
 """Labels whose part in a hash is kept, for each lowest byte of what comes before."""
 LONGEST_REMEMBERED: Final = 200
 """Characters of a value; longer ones are computed each time, so that a sender cannot fill our memory."""
+SETS_REMEMBERED: Final = 4_096
+"""Label sets whose hash is kept: Alertmanager repeats what fires."""
+LARGEST_SET_REMEMBERED: Final = 1_500
+"""Characters of a set's values."""
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
@@ -28,6 +32,12 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     Labels with an empty value count as absent, and order does not matter. Total: text that is not valid
     Unicode (a lone surrogate, which Alertmanager itself never sends) gets a fingerprint too.
     """
+    if sum(map(len, labels.values())) > LARGEST_SET_REMEMBERED:
+        return _of(labels)
+    return _of_items(tuple(labels.items()))
+
+
+def _of(labels: Mapping[str, str]) -> str:
     state = _OFFSET_BASIS
     for name in sorted(labels):  # by code points, which is also the order of their UTF-8 bytes
         value = labels[name]
@@ -36,6 +46,11 @@ def fingerprint(labels: Mapping[str, str]) -> str:
             factor, addend = part(name, value, state & 0xFF)
             state = (state * factor + addend) & _MASK
     return f"{state:016x}"
+
+
+@lru_cache(SETS_REMEMBERED)
+def _of_items(items: tuple[tuple[str, str], ...]) -> str:
+    return _of(dict(items))
 
 
 def _part(name: str, value: str, low: int) -> tuple[int, int]:

@@ -49,7 +49,7 @@ MAX_GROUP = 32
 """Writes that share one transaction: bounds how long the first of them waits, and everybody for them."""
 MAX_GROUP_IN_RUSH = 2
 """The same for what is no webhook, while webhooks come in a row."""
-RUSH = 300
+RUSH = 60
 RUSH_S = 1.0
 """Webhooks come in a row when so many of them came within so many seconds ..."""
 QUIET_S = 0.5
