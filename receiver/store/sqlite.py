@@ -9,6 +9,7 @@ asyncio drivers for SQLite do, took several times as long: each way waits for th
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,12 +125,23 @@ class SqliteDatabase:
 def _each_apart(connection: Connection, group: Sequence[Write[Any]]) -> list[Outcome]:
     results: list[Outcome] = []
     for fn in group:
+        savepoint = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                results.append(Outcome(_finish(whole(fn, _Conn(connection))), None))
+            result = _finish(whole(fn, _Conn(connection)))
         except Exception as error:
+            if not _in_transaction(connection):
+                raise  # a full disk, say: SQLite took back everything, and there is no savepoint any more
+            savepoint.rollback()
             results.append(Outcome(None, error))
+        else:
+            savepoint.commit()
+            results.append(Outcome(result, None))
     return results
+
+
+def _in_transaction(connection: Connection) -> bool:
+    driver = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+    return driver.in_transaction
 
 
 def _engine(url: str, connections: int, begin: str) -> Engine:

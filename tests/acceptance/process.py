@@ -73,8 +73,11 @@ class Process:
     def limit_files(self, size: int) -> tuple[int, int]:
         """Let no write go beyond `size` bytes of a file, as on a full disk; returns the limits that were."""
         assert self._process is not None
-        before = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
-        return resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            before = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+            return resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
+        except ProcessLookupError:
+            raise AssertionError(f"the process has ended: {self.log.read_text()[-3000:]}") from None
 
     async def ended(self) -> int:
         """Await the end and return the exit code."""

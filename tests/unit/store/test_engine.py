@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, func, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from receiver.store import engine, sqlite
-from receiver.store.database import driver_url
+from receiver.store.database import Conn, driver_url
 from receiver.store.engine import Store, StoreBusyError, sqlite_url
 from receiver.store.schema import metadata, pulse
 from receiver.store.upgrade import FileLock, LockedError, NewerSchemaError, upgrade
@@ -126,3 +126,25 @@ async def _refusal(store: Store) -> str:
     finally:
         store.database.begin_tries = sqlite.BEGIN_TRIES
     return ""
+
+
+async def test_where_sqlite_took_back_a_whole_transaction_every_write_of_it_fails_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    """A full disk does that; here a statement that says so itself. Nobody looks for a savepoint that is gone."""
+    url = sqlite_url(tmp_path / "test.db")
+    upgrade(url)
+
+    async def takes_all_back(conn: Conn) -> None:
+        await conn.execute(text("INSERT OR ROLLBACK INTO pulse (id, at) VALUES (1, 1), (1, 2)"))
+
+    async with Store.open(url) as store:
+        group = [put(2), takes_all_back, put(3)]
+        with pytest.raises(IntegrityError, match="UNIQUE"):
+            await store.database.transaction(group, alone=True)
+        assert await store.write(put(4)) == 4
+        assert await store.read(_ids) == [4]
+
+
+async def _ids(conn: Conn) -> list[int]:
+    return list((await conn.execute(select(pulse.c.id))).scalars())
