@@ -1,4 +1,4 @@
-"""All figures in one table: `python -m benchmarks [--strict]`, or `make bench`. Takes about six minutes."""
+"""All figures in one table: `python -m benchmarks [--strict]`, or `make bench`. Takes about seven minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.table import Row, arguments, end
 
-PARTS = ("ingest", "latency", "backlog", "idle")
+PARTS = ("ingest", "latency", "backlog", "idle", "capacity")
 
 
 def main() -> int:

@@ -45,6 +45,9 @@ LEASE_S = 60.0
 STOPPED_S = 70.0
 JUMP_S = 3600
 POST_EVERY_S = 0.12
+POST_EVERY_ON_POSTGRESQL_S = 1.0
+"""There a kill lets rest what the replica had claimed, for as long as its lease: what came meanwhile has to be sent in the
+end, and one channel takes one message at a time."""
 SETTLE_S = 200.0
 FULL_DISK_S = 4.0
 TRIES = 5
@@ -187,7 +190,7 @@ async def on_postgres(kills: int, deadline: float, chance: random.Random, *, sto
             world.replicas.append(one)
             stack.push_async_callback(_end, one)
         await asyncio.gather(*(one.start() for one in world.replicas))
-        posting = asyncio.create_task(world.post_for_ever(POST_EVERY_S))
+        posting = asyncio.create_task(world.post_for_ever(POST_EVERY_ON_POSTGRESQL_S))
         stack.callback(posting.cancel)
 
         async def cut() -> None:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "send-test": "send_test",
     "audit": "audit",
     "diagnose": "diagnose",
+    "capacity": "capacity",
     "stories": "stories",
     "deliveries": "deliveries",
     "db": "db",

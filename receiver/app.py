@@ -24,6 +24,7 @@ from receiver.service import Service
 from receiver.slack_socket import lines
 from receiver.web import actions_api, audit_api, explain_api, openapi, pagerduty_hook, retry_api, runbooks, slack
 from receiver.web.api import Api
+from receiver.web.capacity_api import CapacityApi
 from receiver.web.operation import Operation
 
 _EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -57,6 +58,7 @@ def build_app(
     webhook = Webhook(service, metrics)
     operation = Operation(service)
     api = Api(service)
+    capacity = CapacityApi(service, supply=service.supply)
 
     @partial(declared, Rule.WEBHOOK)
     async def take(request: Request) -> Response:
@@ -65,7 +67,10 @@ def build_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with service.running():
-            yield
+            try:
+                yield
+            finally:
+                await capacity.aclose()
 
     app = Starlette(
         routes=[
@@ -82,6 +87,7 @@ def build_app(
             *audit_api.routes(service),
             *slack.routes(service),
             *explain_api.routes(service),
+            *capacity.routes(),
             *pagerduty_hook.routes(service),
             *runbooks.routes(service),
             *openapi.routes(service),

@@ -12,7 +12,7 @@ from receiver.config.model import Config
 from receiver.enrichers.facts import evidence_facts, facts_of
 from receiver.enrichers.redact import Redactor
 from receiver.explain_evidence import Reader
-from receiver.kube import Cluster, ClusterError
+from receiver.kube import Cluster, ClusterError, Obj
 from receiver.kube.mustgather import MustGather
 from receiver.model import (
     Alert,
@@ -26,7 +26,7 @@ from receiver.model import (
     StoryState,
     Wanted,
 )
-from receiver.rendering import Block, Code, Message, Paragraph, Renderer, Small, Span, Steps
+from receiver.rendering import Block, Code, Message, Paragraph, Renderer, Small, Span, Steps, waits
 from receiver.rendering.build import build
 from receiver.rendering.context import Context
 
@@ -83,9 +83,7 @@ async def diagnose(
 
     `clusters` are others that a destination Provider may point to.
     """
-    plan = await cluster.get_plan(namespace, name)
-    if plan is None:
-        raise UnknownPlanError(await _instead(cluster, namespace, name))
+    plan = await known_plan(cluster, namespace, name)
     identity = _identity(config, cluster.name, plan, redactor)
     alert = Alert("", AlertStatus.FIRING, {"alertname": ALERT, "namespace": namespace}, {}, now)
     patience = max(PATIENCE_S, config.global_.evidence_timeout_s)
@@ -103,6 +101,14 @@ async def diagnose(
     else:
         message = _without_story(words.root(_wanted(config, identity, evidence, now), _CHAT))
     return Diagnosis(identity, evidence, good, message)
+
+
+async def known_plan(cluster: Cluster, namespace: str, name: str) -> Obj:
+    """Return a Plan. ClusterError where the cluster could not be asked, UnknownPlanError where there is none."""
+    plan = await cluster.get_plan(namespace, name)
+    if plan is None:
+        raise UnknownPlanError(await _instead(cluster, namespace, name))
+    return plan
 
 
 def is_good(evidence: Evidence) -> bool:
@@ -192,6 +198,7 @@ def _fine(identity: Identity, evidence: Evidence, context: Context) -> Message:
     blocks: list[Block] = [Small((Span(" · ".join(filter(None, (place, *times, source)))),))]
     blocks += [Paragraph((Span(reason),)) for reason in evidence.plan_reasons[:3]]
     if evidence.phase is PlanPhase.EXECUTING:
+        blocks += [Paragraph((Span(line),)) for line in waits.lines(evidence)]
         blocks += [Code(log.lines, log.caption) for log in context.logs]
         blocks += [Code(context.events, "Events")] if context.events else []
         blocks += [Small((Span(f"Not known: {'; '.join(context.unknown)}"),))] if context.unknown else []

@@ -12,7 +12,8 @@ from datetime import datetime
 
 from receiver.config.model import Config
 from receiver.enrichers.causes import causes_with
-from receiver.enrichers.evidence import CONTROLLER_NAMESPACES, Settings, gather_plan
+from receiver.enrichers.controller import CONTROLLER_NAMESPACES
+from receiver.enrichers.evidence import Settings, gather_plan
 from receiver.enrichers.others import gather_other
 from receiver.enrichers.overrides import Overrides, own_namespace
 from receiver.enrichers.redact import Redactor

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -13,7 +15,8 @@ from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.enrichers.carried import carry
 from receiver.enrichers.causes import causes_with
-from receiver.enrichers.evidence import CONTROLLER_NAMESPACES, Settings, gather_plan
+from receiver.enrichers.controller import CONTROLLER_NAMESPACES
+from receiver.enrichers.evidence import Settings, gather_plan
 from receiver.enrichers.facts import evidence_facts
 from receiver.enrichers.others import gather_other
 from receiver.enrichers.overrides import Overrides, own_namespace
@@ -23,10 +26,10 @@ from receiver.enrichers.unrecognised import Tally, newly_unrecognised
 from receiver.kube import Cluster
 from receiver.kube.sharing import SharedCluster
 from receiver.metrics import Metrics
-from receiver.model import Alert, Evidence, Identity
+from receiver.model import Alert, Evidence, Identity, Room
 from receiver.record import Recorder
 from receiver.routing.tree import Routed, route
-from receiver.store import deliveries, stories
+from receiver.store import deliveries, snapshots, stories
 from receiver.store.engine import NOW, Conn, Store
 from receiver.store.own_alerts import SOURCE as OWN
 from receiver.store.stories import Draft
@@ -58,10 +61,14 @@ class Gatherer:
         clock: Clock,
         metrics: Metrics,
         *,
+        room: Callable[[Identity, Evidence], Awaitable[Room | None]],
         on_change: Callable[[], None],
         paging: Callable[[], bool],
     ) -> None:
-        """`paging`: pages are going out, and evidence has to wait for them (P4)."""
+        """`room` says whether a Plan finds room where it goes.
+
+        `paging`: pages are going out, and evidence has to wait for them (P4).
+        """
         self._store = store
         self._config = config
         self._clusters = clusters
@@ -69,6 +76,7 @@ class Gatherer:
         self._redactor = redactor
         self._clock = clock
         self._metrics = metrics
+        self._room = room
         self._on_change = on_change
         self._paging = paging
         self._wake = asyncio.Event()
@@ -187,8 +195,14 @@ class Gatherer:
                 for provider in one.providers
                 if one.name in seen
             },
+            kept=self._kept,
         )
+        evidence = replace(evidence, room=await self._room(identity, evidence))
         return await self._shelf.for_cause(cluster, identity, evidence, alert)
+
+    async def _kept(self, plan: str, run: str) -> tuple[Mapping[str, Any], datetime] | None:
+        """Return what our watch saw of a run before Forklift deleted it."""
+        return await self._store.read(partial(snapshots.of_run, plan=plan, run=run))
 
     def _count_unrecognised(self, story: str, before: Evidence | None, evidence: Evidence) -> None:
         """Count a failure without a known cause, once per run, when nothing more is to be learnt."""

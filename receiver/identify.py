@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from receiver.clock import Clock
-from receiver.config.model import ClusterConfig, Config, SubjectRule
+from receiver.config.model import CAPACITY_SHORT, ClusterConfig, Config, SubjectRule
 from receiver.enrichers.facts import facts_of
 from receiver.enrichers.planstate import plan_phase, run_uid
 from receiver.enrichers.vms import count_vms, run_vms
@@ -81,6 +81,8 @@ class Identifier:
         if namespace in self._config.global_.shared_namespaces:
             namespace = ""
         identity, plan = await self.look_up(name, uid, namespace, plan_name)
+        if alert.name == CAPACITY_SHORT:
+            return Identified(_room_for(identity, uid), rule.role, PlanState(PlanPhase.NO_PLAN))
         return Identified(identity, rule.role, plan)
 
     async def look_up(self, cluster_name: str, uid: str, namespace: str, name: str) -> tuple[Identity, PlanState]:
@@ -311,6 +313,11 @@ def _asked(cluster: str, uid: str, namespace: str, name: str) -> Identity:
         facts={key: value for key, value in {**facts, "cluster": cluster}.items() if value},
         alias="" if uid and not namespace else f"plan/{cluster}/{namespace}/{name}",
     )
+
+
+def _room_for(plan: Identity, uid: str) -> Identity:
+    """Return a subject of its own, routed as its Plan: that room lacks ends when there is room."""
+    return replace(plan, subject=f"capacity/{uid}", kind="capacity", uid="", alias="", complete=True)
 
 
 def _from_row(asked: Identity, row: PlanRow, shared: tuple[str, ...]) -> Identity:

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from receiver.model import AttemptOutcome, Change, DeliveryState
 
 PREFIX = "mtv_receiver"
-OWN_ALERTS = ("MTVVMFailed", "MTVPlanFailedUnalerted")
+OWN_ALERTS = ("MTVVMFailed", "MTVPlanStuck", "MTVPlanNotReady", "MTVPlanCapacityShort", "MTVPlanFailedUnalerted")
 SILENCE_ALERTS = ("MTVReceiverNoHeartbeat", "MTVReceiverNoWebhook")
-PRUNED = ("inbox", "evidence", "stories", "presses", "audit")
+PRUNED = ("inbox", "evidence", "snapshots", "stories", "presses", "audit")
 REJECTED = ("not an object", "no status", "no labels", "other")
 
 
@@ -81,9 +81,26 @@ class Metrics:
         self.own_alerts = Counter(
             f"{PREFIX}_own_alerts", "Alerts of our own that were raised, by name.", ["alertname"], registry=r
         )
+        self.own_silenced = Counter(
+            f"{PREFIX}_own_alerts_silenced",
+            "Alerts of our own that a silence of Alertmanager kept back, by name.",
+            ["alertname"],
+            registry=r,
+        )
+        self.views = Counter(
+            f"{PREFIX}_watch_views",
+            "Times that the objects of a migration that runs were listed, by cluster of its plan.",
+            ["cluster"],
+            registry=r,
+        )
+        self.snapshots = Gauge(
+            f"{PREFIX}_snapshots_bytes",
+            "What is kept of migrations that run, in the replica that prunes; 0 in others.",
+            registry=r,
+        )
         self.watch_bytes = Counter(
             f"{PREFIX}_watch_plan_bytes",
-            "Bytes of whole Plans that were read because they execute.",
+            "Bytes of whole Plans that were read because they execute or are not ready.",
             ["cluster"],
             registry=r,
         )
@@ -166,6 +183,7 @@ class Metrics:
             "gather",
             "follow",
             "watch",
+            "waits",
             "reconcile",
             "heartbeat",
             "retention",
@@ -182,11 +200,13 @@ class Metrics:
                 self.deliveries.labels(kind, state.value)
         for name in OWN_ALERTS:
             self.own_alerts.labels(name)
+            self.own_silenced.labels(name)
         for socket in sockets:
             self.slack_sockets.labels(socket).set(0)
         for cluster in clusters:
             self.clusters.labels(cluster).set(0)
             self.watch_bytes.labels(cluster)
+            self.views.labels(cluster)
 
     def heard_webhook(self, at: float) -> None:
         """Note that a webhook was committed."""
@@ -195,7 +215,7 @@ class Metrics:
 
     def forget_cluster(self, name: str) -> None:
         """A cluster left the configuration: what was last known of its watch is no longer true."""
-        for series in (self.clusters, self.watch_bytes):
+        for series in (self.clusters, self.watch_bytes, self.views):
             with contextlib.suppress(KeyError):
                 series.remove(name)
 

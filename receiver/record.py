@@ -35,6 +35,7 @@ from receiver.store.known import Known, look
 from receiver.store.own_alerts import SOURCE as OWN
 from receiver.story import Judgement, Standing, entry_key, is_worse, judge, news_in, primary, severer
 from receiver.telling import Teller
+from receiver.watch_rules import WAITS
 
 IDENTIFY_AGAIN_S = 2.0
 """First wait before an identity that could not be had is asked for again."""
@@ -334,12 +335,16 @@ class Recorder:
 
     async def _settle(self, conn: Conn, draft: Draft, plan: PlanState, routed: Mapping[str, Routed]) -> Change | None:
         """Judge a story and tell what changed."""
+        began = [row for row in draft.failures if row.firing and row.changed_at == draft.now]
+        ours = [row for row in began if row.source == OWN]
         standing = Standing(
             state=draft.state,
             firing=draft.firing or (draft.new and not draft.failures),
             plan=plan,
-            began=any(row.firing and row.changed_at == draft.now for row in draft.failures),
-            vm_failed=any(row.firing and row.changed_at == draft.now and row.source == OWN for row in draft.failures),
+            began=bool(began),
+            vm_failed=any(row.alert.name not in WAITS for row in ours),
+            stands_still=any(row.alert.name in WAITS for row in ours),
+            waited=bool(draft.failures) and all(row.alert.name in WAITS for row in draft.failures),
             succeeded=draft.succeeded,
             run=draft.run,
             seen=draft.plan_phase,

@@ -17,7 +17,7 @@ from receiver.digests import LATEST_S
 from receiver.metrics import Metrics
 from receiver.model import CALL_EVERY_S
 from receiver.record import IDENTIFY_AGAIN_S
-from receiver.store import claims, inbox, jobs, manners, retention, rounds, sizes
+from receiver.store import claims, inbox, jobs, manners, retention, rounds, sizes, snapshots
 from receiver.store.engine import Conn, Store, is_of_store
 from receiver.store.jobs import Turn
 from receiver.store.retention import Gone
@@ -74,6 +74,7 @@ class Retention:
             self._metrics.store_used.set(await self._by_size())
         else:
             self._metrics.store_used.set(0)
+            self._metrics.snapshots.set(0)
         self._metrics.store_bytes.set(await self._store.browse(sizes.allocated))
 
     async def _correct(self) -> None:
@@ -93,6 +94,17 @@ class Retention:
         await self._forget("stories", old)
         await self._forget("presses", partial(retention.presses_older, keep_s=retention_s))
         await self._forget("audit", partial(retention.audit_older, keep_s=audit_s))
+        await self._forget("snapshots", partial(retention.snapshots_older, keep_s=evidence_s))
+        await self._of_snapshots()
+
+    async def _of_snapshots(self) -> None:
+        """Bring what is kept of migrations that run below its limit."""
+        held = await self._store.browse(sizes.of_snapshots)
+        if held > snapshots.ALL_BYTES:
+            too_much = held - ROOM * snapshots.ALL_BYTES
+            await self._forget_bytes("snapshots", retention.snapshots_oldest, too_much)
+            held = await self._store.browse(sizes.of_snapshots)
+        self._metrics.snapshots.set(held)
 
     async def _by_size(self) -> int:
         """Bring what is too much below its limit, and return what is in use: at most so much.
@@ -121,6 +133,7 @@ class Retention:
         """Forget what people miss least, until there is room: at last the inbox, of which nothing is shown."""
         steps: tuple[tuple[str, Enough], ...] = (
             ("evidence", retention.evidence_oldest),
+            ("snapshots", retention.snapshots_oldest),
             ("stories", partial(retention.stories_oldest, protect_s=self._protect_s)),
             ("inbox", partial(retention.inbox_oldest, keep_s=INBOX_FULL_S)),
         )

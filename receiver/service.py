@@ -20,6 +20,7 @@ from receiver.http import own_version
 from receiver.kube import Cluster
 from receiver.metrics import Metrics
 from receiver.rendering import Renderer
+from receiver.room.supply import Supply
 from receiver.slack_presses import Presses
 from receiver.store import audit, claims, inbox, stories
 from receiver.store.audit import Kind
@@ -65,6 +66,8 @@ class Service:
         self.store: Store | None = None
         """None until the service works."""
         self.presses = Presses(self)
+        self.supply = Supply(clock)
+        """The free room of clusters, for all who ask."""
         self.reload_problems: Sequence[str] = ()
         """What kept the newest configuration from being in force."""
         self._work: Work | None = None
@@ -180,7 +183,7 @@ class Service:
             raise dead.result()
 
     def _new(self, config: Config, store: Store) -> Work:
-        return Work(config, store, self.clock, self.metrics, self.presses, self._died)
+        return Work(config, store, self.clock, self.metrics, self.presses, self.supply, self._died)
 
     def _died(self, error: BaseException) -> None:
         if self._dead is not None and not self._dead.done():

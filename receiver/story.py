@@ -29,6 +29,10 @@ class Standing:
     """A failure alert began to fire in this very change: it is no leftover of an older run."""
     vm_failed: bool = False
     """Our own watch has just read that a VM of the run that goes on has failed."""
+    stands_still: bool = False
+    """It has just read that the run that goes on stands still, or cannot go on."""
+    waited: bool = False
+    """All that was ever told here is that the Plan does not go on: nothing has failed."""
     succeeded: bool = False
     """A MigrationSucceeded fires that started after the newest failure."""
     run: str = ""
@@ -65,6 +69,9 @@ def judge(now: Standing) -> Judgement:
         return _close(Outcome.FIXED, "the plan succeeded")
     if now.state is StoryState.RERUNNING:
         return _judge_rerun(now)
+    goes_on = now.plan.phase in (PlanPhase.EXECUTING, PlanPhase.READY)
+    if now.waited and not now.firing and goes_on and now.seen is not PlanPhase.FAILED:
+        return _close(Outcome.CLEARED, "what kept the plan is gone", delayed=True)
     if now.plan.phase is PlanPhase.EXECUTING and (not now.firing or now.seen is PlanPhase.FAILED):
         return Judgement(StoryState.RERUNNING, Change.RERUN, "a new run started; the failure is not fixed yet")
     if _another_run_failed(now):
@@ -86,6 +93,8 @@ def _judge_rerun(now: Standing) -> Judgement:
             return _failed_again()
         case PlanPhase.EXECUTING if now.vm_failed:
             return Judgement(StoryState.FIRING, Change.FAILED_AGAIN, "a VM failed again, and the plan still runs")
+        case PlanPhase.EXECUTING if now.stands_still:
+            return Judgement(StoryState.RERUNNING, Change.WORSE, "the new run does not go on")
         case PlanPhase.EXECUTING:
             return Judgement(StoryState.RERUNNING)
         case PlanPhase.UNREADABLE | PlanPhase.NO_PLAN if now.began:

@@ -1,16 +1,20 @@
-"""Raises what no alert tells: a VM that failed while its Plan still runs, and a failed Plan that no alert follows.
+"""Raises what no alert tells: a VM that failed while its Plan still runs, a Plan that stands still or is not ready, and
+a failed Plan that no alert follows.
 
 Our own alerts enter the inbox like Alertmanager's, with the Plan's UID, and so join its story. They hold until an alert
 of Alertmanager's fires in that story or the Plan leaves the state that they tell of. What fires is in the store: a
 restart goes on with it. A Plan that cannot be read raises nothing and ends nothing. How a failed VM is found at little
-cost: `receiver.watch_pace`; what is raised when: `receiver.watch_rules`.
+cost: `receiver.watch_pace`; what is raised when: `receiver.watch_rules`; how a wait is found: `receiver.waits`.
+
+A silence that is active at an Alertmanager keeps an alert of ours back: it is raised when the silence has ended, if it
+is still true then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,7 +31,7 @@ from receiver.store import own_alerts
 from receiver.store.engine import Conn, Store
 from receiver.store.jobs import Turn
 from receiver.watch_pace import Pace
-from receiver.watch_rules import UNALERTED, VM_FAILED, Failing, Standing, failing_of, judge
+from receiver.watch_rules import STUCK, UNALERTED, VM_FAILED, Failing, Notices, Standing, failing_of, judge
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +42,8 @@ ALERT_SLACK_S = 60.0
 """An alert that came so shortly before the watch saw the Plan fail tells of the same failure."""
 REFUSED_REST_S = 300.0
 """After "forbidden", failed pods are not asked for for so long: rights do not come faster."""
+ASK_AGAIN_S = 10.0
+"""How often Alertmanager is asked whether a silence that keeps alerts back still holds."""
 MISSED_S = 3_600.0
 """A Plan that failed so long before we looked is no news."""
 MISSED_MAX = 20
@@ -88,24 +94,36 @@ class OwnAlerts:
         redact: Callable[[str], tuple[str, int]],
         *,
         owner: str,
+        silenced: Callable[[Mapping[str, str]], Awaitable[bool]],
         on_alert: Callable[[], None],
         on_change: Callable[[], None],
+        on_plan: Callable[[str, dict[str, Any]], Awaitable[None]],
     ) -> None:
-        """`on_alert`: the inbox has something new; `on_change`: a story wants evidence."""
+        """`silenced`: does a silence hold for these labels; `on_alert`: the inbox has something new.
+
+        `on_change`: a story wants evidence; `on_plan`: a whole Plan of that cluster, which executes, was read.
+        """
         self._store = store
         self._turn = Turn(store, "watch", owner, clock.monotonic)
         self._had_turn = False
+        self._taking = asyncio.Lock()
+        self._judging = asyncio.Lock()
         self._watch = config.watch
         self._clock = clock
         self._metrics = metrics
         self._redact = lambda text: redact(text)[0]
         self._on_alert = on_alert
         self._on_change = on_change
+        self._on_plan = on_plan
+        self._silenced = silenced
         # What was gathered once does not go on: it raises nothing.
         live = [one for one in config.clusters if one.name in clusters and one.must_gather is None]
         self._watched = {one.name: _Watched(one, clusters[one.name]) for one in live}
         self._raised: dict[str, dict[str, Alert]] = {}
         """Our alerts that fire: Plan's UID → fingerprint → alert."""
+        self._kept_back: dict[str, dict[str, Alert]] = {}
+        """The same of those that a silence keeps back: nobody was told of them."""
+        self._asked_at = float("-inf")
 
     def noticed(self, cluster: str, event: PlanEvent) -> None:
         """Take in what a Plan watch saw; never blocks."""
@@ -134,15 +152,37 @@ class OwnAlerts:
                 all_of_them.create_task(self._every(TICK_S, partial(self._round, one)))
             all_of_them.create_task(self._every(JUDGE_EVERY_S, self._judge_waiting))
 
-    async def _ours(self) -> bool:
+    async def ours(self) -> bool:
         """Is it our turn to read Plans and to raise alerts? Then with all that whoever had it before has raised."""
-        had, self._had_turn = self._had_turn, await self._turn.ours()
-        if self._had_turn and not had:
-            raised: dict[str, dict[str, Alert]] = {}
-            for alert in await self._store.browse(own_alerts.firing):
-                raised.setdefault(alert.labels.get("plan", ""), {})[alert.fingerprint] = alert
-            self._raised = raised
-        return self._had_turn
+        async with self._taking:
+            had, self._had_turn = self._had_turn, await self._turn.ours()
+            if self._had_turn and not had:
+                raised: dict[str, dict[str, Alert]] = {}
+                for alert in await self._store.browse(own_alerts.firing):
+                    raised.setdefault(alert.labels.get("plan", ""), {})[alert.fingerprint] = alert
+                self._raised, self._kept_back = raised, {}
+            return self._had_turn
+
+    def told(self, uid: str, name: str) -> bool:
+        """Does an alert of that name fire for a Plan, or would it but for a silence?"""
+        held = (*self._raised.get(uid, {}).values(), *self._kept_back.get(uid, {}).values())
+        return any(alert.name == name for alert in held)
+
+    async def tell(self, cluster: str, uid: str, notices: Notices) -> None:
+        """Raise, say anew or end what tells that a Plan does not go on."""
+        one = self._watched.get(cluster)
+        if one is not None and one.current:
+            await self._judge(one, uid, notices=notices)
+
+    def may_read(self, cluster: str, uid: str) -> bool:
+        """May a Plan that executes be read now, within what reading Plans may cost?"""
+        return self._watched[cluster].pace.may_read(uid, self._clock.monotonic())
+
+    async def read(self, cluster: str, uid: str) -> dict[str, Any] | None:
+        """Return a whole Plan, and judge what failed in it where it executes; None where it cannot be read now."""
+        one = self._watched[cluster]
+        row = one.cluster.plans().by_uid(uid)
+        return await self._take(one, row, self._clock.monotonic()) if row is not None else None
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -157,7 +197,7 @@ class OwnAlerts:
             log.exception("watch.bug")
 
     async def _round(self, one: _Watched) -> None:
-        if not one.current or not await self._ours():
+        if not one.current or not await self.ours():
             return
         while one.ended:
             await self._ended(one, one.ended.pop())
@@ -169,6 +209,7 @@ class OwnAlerts:
             await self._missed(one)
         if VM_FAILED in self._watch.alerts:
             await self._hints(one)
+        if VM_FAILED in self._watch.alerts or STUCK in self._watch.alerts:
             await self._look(one)
 
     async def _ended(self, one: _Watched, uid: str) -> None:
@@ -199,7 +240,8 @@ class OwnAlerts:
     async def _hints(self, one: _Watched) -> None:
         """Ask which of the Plans that execute have a failed pod."""
         now = self._clock.monotonic()
-        asked = one.pace.to_hint(now, frozenset(self._raised)) if now >= one.hints_after else ()
+        known = frozenset(uid for uid in self._raised if self.told(uid, VM_FAILED))
+        asked = one.pace.to_hint(now, known) if now >= one.hints_after else ()
         if not asked:
             return
         selector = f"plan in ({','.join(sorted(asked))})"
@@ -221,15 +263,23 @@ class OwnAlerts:
         now = self._clock.monotonic()
         uid = one.pace.next(now)
         row = one.cluster.plans().by_uid(uid) if uid is not None else None
-        if uid is None or row is None:
-            return
+        if row is not None:
+            await self._take(one, row, now)
+
+    async def _take(self, one: _Watched, row: PlanRow, now: float) -> dict[str, Any] | None:
         plan = await self._read(one, row)
         metadata = plan["metadata"] if plan is not None else {}
-        size = len(json.dumps(plan)) if plan is not None else 0
-        self._metrics.watch_bytes.labels(one.config.name).inc(size)
-        one.pace.was_read(uid, now, size, str(metadata.get("resourceVersion") or ""))
-        if plan is not None and metadata.get("uid") == uid:
-            await self._judge(one, uid, failing_of(plan, self._redact), read=True)
+        version = str(metadata.get("resourceVersion") or "")
+        if not one.pace.known(row.uid, version):  # else it was kept, and nothing was asked for
+            size = len(json.dumps(plan)) if plan is not None else 0
+            self._metrics.watch_bytes.labels(one.config.name).inc(size)
+            one.pace.was_read(row.uid, now, size, version)
+        if plan is None or metadata.get("uid") != row.uid:
+            return None
+        if row.executing:
+            await self._judge(one, row.uid, failing_of(plan, self._redact), read=True)
+            await self._on_plan(one.config.name, plan)
+        return plan
 
     async def _read(self, one: _Watched, row: PlanRow) -> dict[str, Any] | None:
         try:
@@ -240,7 +290,7 @@ class OwnAlerts:
 
     async def _judge_waiting(self) -> None:
         """Judge what time or Alertmanager may have changed: alerts that fire, and failures that nobody told."""
-        if not await self._ours():
+        if not await self.ours():
             return
         now = self._clock.monotonic()
         for one in self._watched.values():
@@ -249,7 +299,9 @@ class OwnAlerts:
             for uid in late if one.current else ():
                 await self._judge(one, uid, late_s=now - one.failed[uid].seen + one.failed[uid].before_s)
                 one.failed.pop(uid, None)
-        for uid in tuple(self._raised):
+        held_back = frozenset(self._kept_back) if now - self._asked_at >= ASK_AGAIN_S else frozenset()
+        self._asked_at = now if held_back else self._asked_at
+        for uid in (*self._raised, *(held_back - self._raised.keys())):
             home = next((one for one in self._watched.values() if one.cluster.plans().by_uid(uid)), None)
             if home is not None and home.current:
                 await self._judge(home, uid)
@@ -264,23 +316,51 @@ class OwnAlerts:
         *,
         read: bool = False,
         late_s: float | None = None,
+        notices: Notices | None = None,
     ) -> None:
         """Apply the rules to one Plan; `late_s`: it has been Failed for so long."""
-        row = one.cluster.plans().by_uid(uid) if one is not None else None
-        alias = _alias(one, row) if one is not None and row is not None else ""
-        taken_over = unalerted = False
-        if row is not None and _failed(row):
-            taken_over = await self._store.read(lambda conn: own_alerts.told_by_others(conn, uid, alias))
-            if late_s is not None:
-                within_s = late_s + ALERT_SLACK_S
-                told = await self._store.read(lambda conn: own_alerts.told_by_others(conn, uid, alias, within_s))
-                unalerted = not told
+        async with self._judging:
+            row = one.cluster.plans().by_uid(uid) if one is not None else None
+            alias = _alias(one, row) if one is not None and row is not None else ""
+            taken_over = unalerted = False
+            if row is not None and _failed(row):
+                taken_over = await self._store.read(lambda conn: own_alerts.told_by_others(conn, uid, alias))
+                if late_s is not None:
+                    within_s = late_s + ALERT_SLACK_S
+                    told = await self._store.read(lambda conn: own_alerts.told_by_others(conn, uid, alias, within_s))
+                    unalerted = not told
+            known = {**self._raised.get(uid, {}), **self._kept_back.get(uid, {})}
+            standing = Standing(tuple(known.values()), row, failing, read, taken_over, unalerted, notices or {})
+            config = one.config if one is not None else None
+            said = judge(standing, config, self._clock.now(), self._watch.alerts)
+            kept_back = self._kept_back.get(uid)
+            said = await self._but_for_silences(uid, said)
+            try:
+                if said:
+                    await self._say(uid, alias, said)
+            except BaseException:
+                if kept_back:  # it is not told yet
+                    self._kept_back[uid] = kept_back
+                raise
+
+    async def _but_for_silences(self, uid: str, said: tuple[Alert, ...]) -> tuple[Alert, ...]:
+        """Return what is to be told; what nobody was told of is kept back while a silence holds for it."""
         raised = self._raised.get(uid, {})
-        standing = Standing(tuple(raised.values()), row, failing, read, taken_over, unalerted)
-        config = one.config if one is not None else None
-        said = judge(standing, config, self._clock.now(), self._watch.alerts)
-        if said:
-            await self._say(uid, alias, said)
+        before = self._kept_back.pop(uid, {})
+        new = {**before, **{one.fingerprint: one for one in said if one.firing and one.fingerprint not in raised}}
+        for one in said:
+            if not one.firing:
+                new.pop(one.fingerprint, None)
+        to_tell = [one for one in said if one.fingerprint in raised]
+        for alert in new.values():
+            if not await self._silenced(alert.labels):
+                to_tell.append(alert)
+                continue
+            self._kept_back.setdefault(uid, {})[alert.fingerprint] = alert
+            if alert.fingerprint not in before:
+                self._metrics.own_silenced.labels(alert.name).inc()
+                log.info("watch.silenced", alert=alert.name, plan=uid)
+        return tuple(to_tell)
 
     async def _say(self, uid: str, alias: str, said: tuple[Alert, ...]) -> None:
         async def write(conn: Conn) -> None:

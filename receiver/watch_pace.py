@@ -95,6 +95,19 @@ class Pace:
         calm, _, uid = min(due, default=(True, 0.0, ""))
         return uid if uid and (not calm or now >= self._free_at) else None
 
+    def known(self, uid: str, version: str) -> bool:
+        """Was this very version read already? To have it again costs nothing."""
+        plan = self._plans.get(uid)
+        return plan is not None and bool(version) and plan.version == version
+
+    def may_read(self, uid: str, now: float) -> bool:
+        """May a Plan that executes be read now, out of its turn, without costing more than it may?"""
+        plan = self._plans.get(uid)
+        if plan is None:
+            return False
+        rested = plan.read_at is None or now - plan.read_at >= EVERY_S
+        return self.known(uid, self._versions[uid]) or (rested and now >= self._free_at)
+
     def was_read(self, uid: str, now: float, size: int, version: str) -> None:
         """Count a Plan that was read, of so many bytes; a reading that failed counts 0 and has no version."""
         self._free_at = max(self._free_at, now) + size / BYTES_PER_S

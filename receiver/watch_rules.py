@@ -8,18 +8,22 @@ People hear of the first failure; of further ones only when a service is down be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from receiver.config.model import ClusterConfig
+from receiver.config.model import CAPACITY_SHORT, ClusterConfig
 from receiver.enrichers.plan import read_plan
 from receiver.fingerprint import fingerprint
 from receiver.kube import PlanRow
 from receiver.model import Alert, AlertStatus, Impact, PlanPhase
 
 VM_FAILED = "MTVVMFailed"
+STUCK = "MTVPlanStuck"
+NOT_READY = "MTVPlanNotReady"
 UNALERTED = "MTVPlanFailedUnalerted"
+WAITS = (STUCK, NOT_READY, CAPACITY_SHORT)
+"""Nothing has failed yet: these tell that a Plan does not go on, or will not. `receiver.waits_rules` says when."""
 _NAMES = 5
 
 
@@ -42,6 +46,18 @@ class Failing:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What an alert of WAITS says. It holds no time that passes: what is said anew is news."""
+
+    summary: str
+    description: str
+
+
+Notices = Mapping[str, Notice | None]
+"""By the name of the alert; None: we looked, and there is nothing. A name that is not there was not looked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What is known about one Plan when its alerts are judged."""
 
@@ -56,6 +72,8 @@ class Standing:
     """A failure alert of Alertmanager fires in its story."""
     unalerted: bool = False
     """It has been seen Failed for long enough, and nobody told."""
+    notices: Notices = field(default_factory=dict)
+    """What it waits for."""
 
 
 def failing_of(plan: dict[str, Any], redact: Callable[[str], str]) -> Failing | None:
@@ -77,8 +95,14 @@ def judge(now: Standing, cluster: ClusterConfig | None, at: datetime, on: Sequen
     if now.row is None or cluster is None:
         return tuple(changed)
     if VM_FAILED in on and now.failing is not None and now.row.executing:
-        down = now.failing.severity == "critical" or any(one.labels["severity"] == "critical" for one in old.values())
+        before = [one for one in old.values() if one.name == VM_FAILED]
+        down = now.failing.severity == "critical" or any(one.labels["severity"] == "critical" for one in before)
         changed += _told(_vm_failed(now.row, now.failing, "critical" if down else "warning", cluster, at), old)
+    for name in WAITS:
+        notice = now.notices.get(name)
+        if name in on and notice is not None and _may_wait(name, now.row):
+            told = _alert(name, "warning", now.row, cluster, notice.summary, notice.description, at)
+            changed += _told(told, old)
     if UNALERTED in on and now.unalerted and _failed(now.row) and not now.taken_over:
         changed += _told(_unalerted(now.row, cluster, at), old)
     return tuple(changed)
@@ -92,11 +116,22 @@ def _is_over(alert: Alert, now: Standing) -> bool:
     """Has Alertmanager's alert taken over, or is it true no longer?"""
     if now.row is None:
         return True
-    if _failed(now.row):
+    if _failed(now.row) and alert.name != CAPACITY_SHORT:
         return now.taken_over
     if alert.name == VM_FAILED and now.row.executing:
         return now.read and now.failing is None
+    if alert.name in WAITS and _may_wait(alert.name, now.row):
+        return alert.name in now.notices and now.notices[alert.name] is None
     return True
+
+
+def _may_wait(name: str, row: PlanRow) -> bool:
+    """Can a Plan of which the watch says this be one that stands still, or one that is not ready?"""
+    if name == STUCK:
+        return row.executing
+    if name == CAPACITY_SHORT:
+        return row.executing or not (row.failed or row.succeeded)
+    return not row.ready and (row.executing or not (row.failed or row.succeeded))
 
 
 def _told(alert: Alert, old: Mapping[str, Alert]) -> tuple[Alert, ...]:

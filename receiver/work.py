@@ -38,12 +38,17 @@ from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
 from receiver.resettle import Resettler
 from receiver.retention import Retention
+from receiver.room.supply import Supply
+from receiver.rooms import Rooms
+from receiver.shortages import Shortages
 from receiver.silences import SilenceNotes
+from receiver.silencing import Silencing
 from receiver.slack_presses import Presses
 from receiver.slack_socket import Line, SlackSocket, lines
 from receiver.store import claims, figures, inbox, jobs
 from receiver.store.engine import Conn, Store, StoreBusyError, is_passing
 from receiver.telling import Teller
+from receiver.waits import Waits
 from receiver.watch import OwnAlerts
 
 log = structlog.get_logger(__name__)
@@ -72,6 +77,7 @@ class Work:
         clock: Clock,
         metrics: Metrics,
         pressed: Presses,
+        supply: Supply,
         on_dead: Callable[[BaseException], None],
     ) -> None:
         """`on_dead` is told when a worker ended that never should."""
@@ -81,6 +87,7 @@ class Work:
         self._clock = clock
         self._metrics = metrics
         self._presses = pressed
+        self._supply = supply
         self._on_dead = on_dead
         self._owner = secrets.token_hex(8)
         self._stack = contextlib.AsyncExitStack()
@@ -124,12 +131,15 @@ class Work:
         self._digester = Digester(store, config, clock, metrics, owner=self._owner, on_change=deliverer.wake)
         self._gatherer = gatherer = Gatherer(
             store, config, clusters, recorder, redactor, clock, metrics,
-            on_change=deliverer.wake, paging=deliverer.paging,
+            room=Rooms(config, clusters, clock, self._supply).of, on_change=deliverer.wake, paging=deliverer.paging,
         )  # fmt: skip
         self._own = OwnAlerts(
             store, config, clusters, clock, metrics, redactor.text,
-            owner=self._owner, on_alert=self.accepted, on_change=gatherer.wake,
+            owner=self._owner, silenced=Silencing(alertmanagers, config.alertmanagers, clock).holds,
+            on_alert=self.accepted, on_change=gatherer.wake, on_plan=self._plan_read,
         )  # fmt: skip
+        self._waits = Waits(store, config, clusters, clock, metrics, redactor.text, self._own)
+        self._shortages = Shortages(config, clusters, clock, metrics, self._supply, self._own)
         self._follower = Follower(
             store, config, clusters, self._identifier, recorder, metrics,
             on_change=self._changed, on_event=self._own.noticed,
@@ -153,6 +163,9 @@ class Work:
     def accepted(self) -> None:
         """Say that the inbox has something new."""
         self._inbox.wake()
+
+    async def _plan_read(self, cluster: str, plan: dict[str, Any]) -> None:
+        await self._waits.planned(cluster, plan)
 
     def _changed(self, recorded: Recorded | None = None) -> None:
         self._deliverer.wake()
@@ -181,6 +194,8 @@ class Work:
             "gather": self._gatherer.run,
             "follow": self._follower.run,
             "watch": self._own.run,
+            "waits": self._waits.run,
+            "shortages": self._shortages.run,
             "reconcile": self._reconciler.run,
             "heartbeat": self._heartbeat.run,
             "deliver": self._deliverer.run,

@@ -231,8 +231,9 @@ class Global:
     shared_namespaces: tuple[str, ...] = ("openshift-mtv", "konveyor-forklift", "mtv-integrations")
 
 
-OWN_ALERTS = ("MTVVMFailed", "MTVPlanFailedUnalerted")
-"""What this version raises by itself: see `receiver.watch_rules`."""
+CAPACITY_SHORT = "MTVPlanCapacityShort"
+OWN_ALERTS = ("MTVVMFailed", "MTVPlanStuck", "MTVPlanNotReady", CAPACITY_SHORT, "MTVPlanFailedUnalerted")
+"""What this version raises by itself: see `receiver.watch_rules`, `receiver.waits_rules` and `receiver.shortages`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,8 @@ class Watch:
 
     alerts: tuple[str, ...] = OWN_ALERTS
     """Names of those that are raised."""
+    stuck_after_s: float = 600.0
+    """So long a VM may wait for something that will not end by itself."""
     unalerted_after_s: float = 180.0
     """So long a Plan may be Failed before it counts as one that no alert follows."""
 

@@ -38,10 +38,7 @@ from receiver.routing.matchers import parse_matchers
 
 NOT_YET: Final = ("accepted, not acted on yet", "remove it, or wait for a version that does")
 
-OWN_NOT_YET: Final = ("MTVPlanStuck",)
-"""Names of own alerts that a later version raises."""
-
-_OWN_NAMES: Final = "|".join((*OWN_ALERTS, *OWN_NOT_YET))
+_OWN_NAMES: Final = "|".join(OWN_ALERTS)
 OWN_SUBJECT: Final = SubjectRule(parse_matchers(f'alertname=~"{_OWN_NAMES}"'), "failure")
 """Our own alerts always are about the Plan that they name, whatever `subjects:` says of others."""
 
@@ -156,20 +153,16 @@ def read_subjects(raw: Any, path: Path, reader: Reader) -> tuple[SubjectRule, ..
 def read_watch(raw: Any, path: Path, reader: Reader) -> Watch:
     """Return `watch:`; `alerts: []` switches all of our own alerts off."""
     wire = reader.read(WatchWire, reader.mapping(raw, path), path) or WatchWire()
-    if isinstance(raw, Mapping) and "stuck_after" in raw:
-        reader.problems.warn((*path, "stuck_after"), *NOT_YET)
     good: list[str] = []
     for at, name in enumerate(wire.alerts):
         where = (*path, "alerts", at)
         where = where if where in reader.problems.document.nodes else where[:-1]
-        if name in OWN_NOT_YET:
-            reader.problems.warn(where, f"{name} is {NOT_YET[0]}", NOT_YET[1])
-        elif name not in OWN_ALERTS:
+        if name not in OWN_ALERTS:
             cure = f"name one of {', '.join(OWN_ALERTS)}; others come from Alertmanager"
             reader.problems.add(where, f"{name!r} is no alert of our own", cure)
         else:
             good.append(name)
-    return Watch(alerts=tuple(dict.fromkeys(good)), unalerted_after_s=wire.unalerted_after)
+    return Watch(tuple(dict.fromkeys(good)), wire.stuck_after, wire.unalerted_after)
 
 
 def read_heartbeat(raw: Any, path: Path, reader: Reader, receivers: Mapping[str, Any]) -> Heartbeat | None:
@@ -205,7 +198,7 @@ def read_storage(raw: Any, path: Path, reader: Reader) -> Storage:
 
 def plan_alert_names(rules: Sequence[SubjectRule]) -> frozenset[str]:
     """Return names of alerts about plans, as far as they are known: the usual ones, and what rules name outright."""
-    usual = ("MTVPlanFailed", "MigrationFailed", "MigrationSucceeded", *OWN_ALERTS, *OWN_NOT_YET)
+    usual = ("MTVPlanFailed", "MigrationFailed", "MigrationSucceeded", *OWN_ALERTS)
     named = (m.value for rule in rules for m in rule.matchers if m.name == "alertname" and m.op == "=")
     return frozenset((*usual, *named))
 

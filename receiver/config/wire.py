@@ -222,7 +222,7 @@ class HeartbeatWire(Settings):
 class WatchWire(Settings):
     """What no alert tells."""
 
-    stuck_after: Duration = Field(default=600.0, gt=0)
+    stuck_after: Duration = Field(default=_WATCH.stuck_after_s, gt=0)
     unalerted_after: Duration = Field(default=_WATCH.unalerted_after_s, gt=0)
     alerts: Names = _WATCH.alerts
 

@@ -15,7 +15,7 @@ from receiver import fitting
 from receiver.destinations import pagerduty_storm
 from receiver.limits import truncate
 from receiver.model import Change, Digest, Evidence, Impact, Story, StoryState, VMFailure, Wanted
-from receiver.rendering import Message, Steps, words
+from receiver.rendering import Message, Steps, waits, words
 
 MAX_SUMMARY = 1_024
 MAX_BODY_BYTES = 512_000
@@ -134,6 +134,7 @@ def _details(wanted: Wanted, message: Message, content: str, late: str) -> dict[
         if evidence is not None and story.kind != "plan":
             found |= _found(evidence, content)
         if evidence is not None:
+            found["3_waits"] = list(waits.lines(evidence)[:MAX_LINKS])
             found["4_failed"] = _failed(evidence.failures, story)
             found["4_off_before"] = [
                 f"{vm.name}: off since run {vm.down_run}" for vm in evidence.standing if vm.down_run

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from receiver.enrichers.redact import Redactor
 from receiver.kube import Cluster, ClusterError
-from receiver.model import Evidence, Identity, Link, LogExcerpt, Missing, ObjectEvent
+from receiver.model import Evidence, Identity, Link, LogExcerpt, Missing, ObjectEvent, Wait
 
 __all__ = ["Context", "Enricher", "Part", "Text", "missing"]
 
@@ -55,6 +55,12 @@ class Context:
     """Set where the VMs go to another cluster that is not configured: nothing there can be read."""
     controller_namespaces: tuple[str, ...] = ()
     """Where forklift-controller may run."""
+    source: Cluster | None = None
+    """The cluster that live VMs leave, where it is known and can be read."""
+    kept: Mapping[str, Any] | None = None
+    """What the run's objects showed when they were last seen (`receiver.stuck.snapshot`): Forklift deletes them."""
+    kept_at: datetime | None = None
+    """When that was."""
 
     @property
     def target(self) -> Cluster:
@@ -78,6 +84,9 @@ class Part:
     missing: tuple[Missing, ...] = ()
     hidden: int = 0
     events: tuple[ObjectEvent, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    kept_at: datetime | None = None
+    """Set where `waits` come from what was kept."""
 
 
 class Enricher(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,9 +17,10 @@ from receiver.enrichers import Context, Part, Text, missing
 from receiver.enrichers.lines import clean, cut
 from receiver.enrichers.pods import name_of
 from receiver.enrichers.reading import dig, mapping, moment, text
-from receiver.kube import ClusterError
+from receiver.kube import Cluster, ClusterError
 from receiver.model import LogExcerpt, Missing
 
+CONTROLLER_NAMESPACES = ("openshift-mtv", "konveyor-forklift")
 PODS = "app=forklift,control-plane=controller-manager"
 CONTAINER = "main"
 # About ten lines per running VM every three seconds: 20 VMs fill this in a minute, an idle controller in an hour.
@@ -50,18 +51,9 @@ class Controller:
     async def gather(self, ctx: Context) -> Part:
         if ctx.plan is None or not ctx.controller_namespaces:
             return Part()
-        refused: list[Missing] = []
-        places = [place for places in await self._pods(ctx, refused) for place in places]
+        logs, refused = await read_logs(ctx.cluster, ctx.controller_namespaces, self.name)
         excerpts, texts, hidden = [], [], 0
-        for namespace, pod in places:
-            try:
-                raw = await ctx.cluster.log(
-                    namespace, pod, CONTAINER,
-                    tail_lines=TAIL_LINES, limit_bytes=LIMIT_BYTES, since_seconds=SINCE_SECONDS,
-                )  # fmt: skip
-            except ClusterError as error:
-                refused.append(missing(self.name, error, f"get pods/log in namespace {namespace}"))
-                continue
+        for namespace, pod, raw in logs:
             shown, count = ctx.redactor.text("\n".join(errors_of(raw, ctx)))
             hidden += count
             if shown:
@@ -69,21 +61,39 @@ class Controller:
                 excerpts.append(LogExcerpt("", namespace, pod, CONTAINER, lines, read_lines=raw.count("\n")))
                 texts.append(Text("log", "", shown))
         # A namespace that may not be read says nothing once the controller was found in another.
-        said = tuple(dict.fromkeys(refused)) if not excerpts else ()
+        said = refused if not excerpts else ()
         return Part(logs=tuple(excerpts), texts=tuple(texts), missing=said, hidden=hidden)
 
-    async def _pods(self, ctx: Context, refused: list[Missing]) -> list[list[tuple[str, str]]]:
-        async def one(namespace: str) -> list[tuple[str, str]]:
-            try:
-                pods = await ctx.cluster.list("Pod", namespace, label_selector=PODS)
-            except ClusterError as error:
-                if error.reason != "not found":
-                    refused.append(missing(self.name, error, f"list pods in namespace {namespace}"))
-                return []
-            running = [pod for pod in pods if dig(pod, "status", "phase") in ("Running", None)]
-            return [(namespace, name_of(pod)) for pod in running[:2] if name_of(pod)]
 
-        return await asyncio.gather(*(one(namespace) for namespace in ctx.controller_namespaces))
+async def read_logs(
+    cluster: Cluster, namespaces: Sequence[str], what: str
+) -> tuple[list[tuple[str, str, str]], tuple[Missing, ...]]:
+    """Return (namespace, pod, end of its log) of each controller, and the refusals, of which `what` says what for."""
+    refused: list[Missing] = []
+
+    async def pods(namespace: str) -> list[tuple[str, str]]:
+        try:
+            found = await cluster.list("Pod", namespace, label_selector=PODS)
+        except ClusterError as error:
+            if error.reason != "not found":
+                refused.append(missing(what, error, f"list pods in namespace {namespace}"))
+            return []
+        running = [pod for pod in found if dig(pod, "status", "phase") in ("Running", None)]
+        return [(namespace, name_of(pod)) for pod in running[:2] if name_of(pod)]
+
+    places = [place for one in await asyncio.gather(*(pods(each) for each in namespaces)) for place in one]
+    logs = []
+    for namespace, pod in places:
+        try:
+            raw = await cluster.log(
+                namespace, pod, CONTAINER,
+                tail_lines=TAIL_LINES, limit_bytes=LIMIT_BYTES, since_seconds=SINCE_SECONDS,
+            )  # fmt: skip
+        except ClusterError as error:
+            refused.append(missing(what, error, f"get pods/log in namespace {namespace}"))
+            continue
+        logs.append((namespace, pod, raw))
+    return logs, tuple(dict.fromkeys(refused))
 
 
 def errors_of(log: str, ctx: Context) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ import structlog
 
 from receiver.enrichers import Context, Enricher, Part, Text, missing
 from receiver.enrichers.causes import Causes, shipped
+from receiver.enrichers.controller import CONTROLLER_NAMESPACES
 from receiver.enrichers.plan import read_plan, wants_earlier
 from receiver.enrichers.planstate import provider
 from receiver.enrichers.reading import dig, text
@@ -21,8 +22,9 @@ from receiver.enrichers.runbooks import MUST_GATHER_IMAGE
 from receiver.enrichers.runs import align
 from receiver.enrichers.unrecognised import unrecognised
 from receiver.enrichers.vms import groups_of
+from receiver.enrichers.waits import cause_of, impact_with
 from receiver.kube import Cluster, ClusterError
-from receiver.model import Evidence, Identity, Missing, VMFailure
+from receiver.model import Cause, Evidence, Identity, Missing, VMFailure, Wait
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +34,8 @@ _RESERVE_S = 0.2
 _PLAN_SHARE, _PROVIDER_SHARE, _RUNS_SHARE = 0.6, 0.15, 0.5
 # A Migration of 500 VMs has about 0.9 MB, as a Plan.
 _MIGRATIONS_A_PAGE = 25
-CONTROLLER_NAMESPACES = ("openshift-mtv", "konveyor-forklift")
+
+ReadKept = Callable[[str, str], Awaitable[tuple[Mapping[str, Any], datetime] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +61,15 @@ async def gather_plan(
     alertname: str = "",
     settings: Settings | None = None,
     destinations: Mapping[str, Cluster] | None = None,
+    kept: ReadKept | None = None,
 ) -> Evidence:
     """Return what the cluster says about a Plan's last run, redacted, within `timeout_s` seconds.
 
     Raises nothing that a cluster or a Plan could cause: what could not be had stands in `missing`, and `complete` is
     False while any of it may pass. `plan` spares the fetch where the caller has the Plan already. A Plan of another
     UID than the identity's is not this one, and nothing of it is shown. `destinations` are the clusters that
-    Providers ("namespace/name") stand for: a Plan's pods run where its destination Provider points.
+    Providers ("namespace/name") stand for: a Plan's pods run where its destination Provider points. `kept` reads what
+    a run (Plan UID, Migration UID) showed when it was last seen, and when that was.
     """
     settings = settings or Settings()
     loop = asyncio.get_running_loop()
@@ -79,8 +84,9 @@ async def gather_plan(
     workload, unreadable, unsure = None, None, None
     if plan is not None:
         share_s = timeout_s * _PROVIDER_SHARE
-        workload, unreadable, unsure = await _destination(cluster, plan, destinations or {}, share_s)
+        workload, unreadable, unsure = await destination_of(cluster, plan, destinations or {}, share_s)
     known, hidden = redacted(read_plan(plan), redactor) if plan is not None else (Evidence(), 0)
+    seen = await kept(text(dig(plan, "metadata", "uid")), known.run) if kept and known.run and known.failures else None
     left = max(0.0, deadline - loop.time() - _RESERVE_S)
     context = Context(
         cluster=cluster,
@@ -97,6 +103,9 @@ async def gather_plan(
         workload=workload,
         unreadable=unreadable,
         controller_namespaces=settings.controller_namespaces,
+        source=source_of(plan, destinations or {}) if plan is not None else None,
+        kept=seen[0] if seen else None,
+        kept_at=seen[1] if seen else None,
     )
     (whole, unread), parts = await asyncio.gather(
         _with_earlier(cluster, plan, left * _RUNS_SHARE),
@@ -108,14 +117,20 @@ async def gather_plan(
     said = [*texts_of(known), *(one for part in parts for one in part.texts)]
     first = tuple(one for one in (problem, unread, unsure) if one is not None)
     lacking = (*first, *(_hide(one, redactor) for part in parts for one in part.missing))
+    waits = tuple(wait for part in parts for wait in part.waits)
+    kept_at = next((part.kept_at for part in parts if part.kept_at is not None), None)
+    impact, impact_text = impact_with(known, plan, waits) if plan is not None else (known.impact, known.impact_text)
     found = replace(
         known,
         logs=tuple(excerpt for part in parts for excerpt in part.logs),
-        # The controller's lines tell of no VM: they count where the VMs' own logs and reasons are not recognised.
-        cause=causes.recognise([one for one in said if one.vm or one.source != "log"]) or causes.recognise(said),
+        cause=_cause(causes, said, waits, kept_at is not None),
         links=tuple(link for part in parts for link in part.links),
         commands=tuple(command for part in parts for command in part.commands),
         events=tuple(event for part in parts for event in part.events),
+        waits=waits,
+        kept_at=kept_at,
+        impact=impact,
+        impact_text=redactor.text(impact_text)[0],
         missing=lacking,
         hidden=hidden + sum(part.hidden for part in parts),
         read_at=now,
@@ -125,6 +140,17 @@ async def gather_plan(
     if line is None or not line.read:  # nothing but words that only say that something failed
         return found
     return replace(found, unrecognised=line.line, signature=line.signature)
+
+
+def _cause(causes: Causes, said: Sequence[Text], waits: Sequence[Wait], kept: bool) -> Cause | None:
+    """Return the known error, the nearest to what happened first.
+
+    The VMs' own logs and reasons; then what VMs are seen to wait for, which events and conditions only echo; then
+    those. The controller's lines tell of no VM: they count where nothing else is recognised.
+    """
+    of_vms = [one for one in said if one.vm or one.source != "log"]
+    near = [one for one in of_vms if one.source in ("log", "reason")]
+    return causes.recognise(near) or cause_of(waits, causes, kept) or causes.recognise(of_vms) or causes.recognise(said)
 
 
 def texts_of(known: Evidence) -> tuple[Text, ...]:
@@ -209,7 +235,7 @@ async def _with_earlier(
     return read_plan(plan, align(plan, migrations)), None
 
 
-async def _destination(
+async def destination_of(
     cluster: Cluster, plan: dict[str, Any], destinations: Mapping[str, Cluster], timeout_s: float
 ) -> tuple[Cluster | None, Missing | None, Missing | None]:
     """Return the cluster that the VMs go to where it is another one; why nothing can be read there; or why we guess."""
@@ -233,6 +259,16 @@ async def _destination(
         return None, None, None
     why = f"the pods run on the destination cluster {name}"
     return None, Missing("logs", why, f"list {namespace}/{name} in `providers` of a cluster", passing=False), None
+
+
+def source_of(plan: Mapping[str, Any], known: Mapping[str, Cluster]) -> Cluster | None:
+    """Return the cluster that live VMs leave, by the Providers that the configuration names (`known`).
+
+    A Provider that it does not name may be this very cluster, but also any other: then nothing is asked.
+    """
+    side = dig(plan, "spec", "provider", "source")
+    namespace = text(dig(side, "namespace")) or text(dig(plan, "metadata", "namespace"))
+    return known.get(f"{namespace}/{text(dig(side, 'name'))}")
 
 
 def _other(plan: dict[str, Any], identity: Identity) -> Missing | None:

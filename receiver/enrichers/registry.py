@@ -7,10 +7,12 @@ from receiver.enrichers.controller import Controller
 from receiver.enrichers.logs import Logs
 from receiver.enrichers.planevents import PlanEvents
 from receiver.enrichers.runbooks import Runbooks
+from receiver.enrichers.waits import Waits
 
 ALL: tuple[Enricher, ...] = (
     Logs(),
     Controller(),
     PlanEvents(),
+    Waits(),
     Runbooks(),
 )

@@ -88,18 +88,24 @@ class Api:
             raise ClusterError("not found", f"cluster {self.cluster} does not serve {kind.resource}")
         return self._parsed(answer.body, call.what)
 
+    async def page(
+        self, kind: Kind, namespace: str | None, query: Query, *, accept: str = JSON, bulk: bool = True
+    ) -> bytes:
+        """Return one page of a list as the server sent it."""
+        needs = f"list {kind.resource}{where(kind, namespace)}"
+        answer = await self._ask(_Call(kind.path(namespace), query, needs, kind.resource, accept), bulk=bulk)
+        if answer.status == 404:
+            raise ClusterError("not found", f"cluster {self.cluster} does not serve {kind.resource}")
+        return answer.body
+
     async def pages(
         self, kind: Kind, namespace: str | None, query: Query, *, accept: str = JSON, bulk: bool = True
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the pages of a list, as many as the server has (at most MAX_PAGES)."""
-        needs = f"list {kind.resource}{where(kind, namespace)}"
         more: dict[str, str] = {}
         for _ in range(MAX_PAGES):
-            call = _Call(kind.path(namespace), {**query, **more}, needs, kind.resource, accept)
-            answer = await self._ask(call, bulk=bulk)
-            if answer.status == 404:
-                raise ClusterError("not found", f"cluster {self.cluster} does not serve {kind.resource}")
-            page = self._parsed(answer.body, call.what)
+            body = await self.page(kind, namespace, {**query, **more}, accept=accept, bulk=bulk)
+            page = self._parsed(body, kind.resource)
             yield page
             metadata = page.get("metadata")
             token = metadata.get("continue") if isinstance(metadata, dict) else None
@@ -118,12 +124,16 @@ class Api:
             raise from_status(self.cluster, 404, answer.body, needs, what)
         return answer.body
 
-    async def json(self, path: str, *, accept: str = JSON) -> dict[str, Any]:
-        """Return a document outside the resource tree, such as /version."""
-        answer = await self._ask(_Call(path, {}, f"get {path}", path, accept))
+    async def json(self, path: str, *, accept: str = JSON, needs: str = "", what: str = "") -> dict[str, Any]:
+        """Return a document outside the resource tree, such as /version, or a subresource.
+
+        `needs` is the right that it takes, `what` its name in messages; without them the path says both.
+        """
+        call = _Call(path, {}, needs or f"get {path}", what or path, accept)
+        answer = await self._ask(call)
         if answer.status == 404:
-            raise from_status(self.cluster, 404, answer.body, f"get {path}", path)
-        return self._parsed(answer.body, path)
+            raise from_status(self.cluster, 404, answer.body, call.needs, call.what)
+        return self._parsed(answer.body, call.what)
 
     @asynccontextmanager
     async def watching(

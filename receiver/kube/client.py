@@ -23,6 +23,7 @@ from receiver.kube.whole import WholePlans
 
 PLAN = KINDS["Plan"]
 WHOLE_PLANS = 25  # a page: up to 0.9 MB each
+EXPAND_SPEC = "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}/expand-spec"
 
 # A log is asked for with fewer and fewer lines until it fits: limitBytes keeps the *first* bytes of the tail, and the
 # error stands at its end.
@@ -155,6 +156,36 @@ class LiveCluster:
             return None
         found = await self._api.object(kind, namespace, name)
         return None if found is None else slim(found, kind, managed_fields=True)
+
+    async def raw_page(self, kind: str, *, token: str = "", field_selector: str = "", limit: int = 500) -> bytes:
+        """Return one page of all objects of a kind, as it was sent; see `receiver.kube.streams`."""
+        query = {"limit": str(limit)}
+        if field_selector:
+            query["fieldSelector"] = field_selector
+        if token:
+            query["continue"] = token
+        return await self._api.page(kind_of(kind), None, query)
+
+    async def expand_spec(self, namespace: str, name: str) -> Obj | None:
+        """Return a VirtualMachine with its instancetype worked in, or None; see `receiver.kube.streams`."""
+        if not is_name(namespace) or not is_name(name):
+            return None
+        needs = f"get virtualmachines.subresources.kubevirt.io/expand-spec in namespace {namespace}"
+        what = f"expanded virtual machine {namespace}/{name}"
+        try:
+            return await self._api.json(EXPAND_SPEC.format(namespace=namespace, name=name), needs=needs, what=what)
+        except ClusterError as error:
+            if error.reason == "not found":
+                return None
+            raise
+
+    async def proxied(self, namespace: str, service: str, path: str) -> Obj:
+        """Return a JSON document of a service behind the API server's proxy; see `receiver.kube.streams`."""
+        if not is_name(namespace):
+            raise ClusterError("not found", f"cluster {self._name}: {namespace!r} is no namespace")
+        needs = f"get services/proxy ({service}) in namespace {namespace}"
+        url = f"{KINDS['Service'].path(namespace, service)}/proxy/{path}"
+        return await self._api.json(url, needs=needs, what=f"{service} in namespace {namespace}")
 
     def plans(self) -> PlanIndex:
         return self._index

@@ -93,11 +93,22 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 VirtualMachineClusterPreference="virtualmachineclusterpreferences",
             ),
             *_table("cdi.kubevirt.io", "v1beta1", True, DataVolume="datavolumes"),
-            *_table("cdi.kubevirt.io", "v1beta1", False, CDI="cdis", StorageProfile="storageprofiles"),
+            *_table(
+                "cdi.kubevirt.io", "v1beta1", False,
+                CDI="cdis", CDIConfig="cdiconfigs", StorageProfile="storageprofiles",
+            ),
             *_table("hco.kubevirt.io", "v1beta1", True, HyperConverged="hyperconvergeds"),
             *_table(
                 "aaq.kubevirt.io", "v1alpha1", True, ApplicationAwareResourceQuota="applicationawareresourcequotas"
             ),
+            *_table(
+                "aaq.kubevirt.io", "v1alpha1", False,
+                ApplicationAwareClusterResourceQuota="applicationawareclusterresourcequotas",
+            ),
+            *_table(
+                "quota.openshift.io", "v1", True, AppliedClusterResourceQuota="appliedclusterresourcequotas"
+            ),
+            *_table("quota.openshift.io", "v1", False, ClusterResourceQuota="clusterresourcequotas"),
             *_table("cluster.open-cluster-management.io", "v1", False, ManagedCluster="managedclusters"),
             *_table(
                 "monitoring.coreos.com", "v1", True,

@@ -7,9 +7,11 @@ from typing import Any
 
 Obj = dict[str, Any]
 
-# Of a container's spec: its name tells which log to read, its image which version ran.
-_CONTAINER = ("name", "image")
-_POD_SPEC = ("nodeName", "nodeSelector", "schedulerName", "priorityClassName")
+# Of a container's spec: its name tells which log to read, its image which version ran, the rest what it asks of a node.
+_CONTAINER = ("name", "image", "resources", "restartPolicy")
+_POD_SPEC = (
+    "nodeName", "nodeSelector", "schedulerName", "priorityClassName", "schedulingGates", "resources", "overhead",
+)  # fmt: skip
 # Of a VM in a Migration, as far as an earlier run explains a later one.
 _VM = ("id", "name", "phase", "started", "completed", "error", "conditions", "restorePowerState")
 _STEP = ("name", "phase", "started", "completed", "error")

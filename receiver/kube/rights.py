@@ -16,6 +16,7 @@ MACHINES = "machineconfiguration.openshift.io"
 LABELS = "alerts whose labels name one"
 AUTOPILOT = "alerts of virt-platform-autopilot about one"
 ONLY_AUTOPILOT = "only where virt-platform-autopilot runs"
+ONLY_ROOM = "only where the room of target clusters is to be judged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,13 @@ RIGHTS: tuple[Right, ...] = (
         get="why a claim stays Pending",
         list="whether there is a default one",
     ),
-    *_of("cdi.kubevirt.io", "datavolumes", get="how far the disk of a claim is"),
+    *_of("cdi.kubevirt.io", "datavolumes", get="how far the disk of a claim is", list="what VMs that run wait for"),
     *_of(KUBEVIRT, "virtualmachines", get=LABELS),
-    *_of(KUBEVIRT, "virtualmachineinstances", get="whether a VM runs", list="which VMs run on a node"),
+    *_of(
+        KUBEVIRT, "virtualmachineinstances",
+        get="whether a VM runs",
+        list="which VMs run on a node, and what they wait for",
+    ),
     *_of(
         KUBEVIRT, "virtualmachineinstancemigrations",
         get=LABELS,
@@ -103,4 +108,25 @@ RIGHTS: tuple[Right, ...] = (
     *_each("monitoring.coreos.com", "prometheusrules", "servicemonitors", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
     *_each("", "serviceaccounts", "services", "configmaps", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
     *_each("rbac.authorization.k8s.io", "clusterrolebindings", optional=ONLY_AUTOPILOT, get=AUTOPILOT),
+    *_of("", "nodes", ONLY_ROOM, list="what is free on each node"),
+    *_of("", "namespaces", ONLY_ROOM, get="whether the target namespace exists, and how limits are set in it"),
+    *_each("", "resourcequotas", "limitranges", optional=ONLY_ROOM, list="what limits the target namespace"),
+    *_of(
+        "quota.openshift.io", "appliedclusterresourcequotas", ONLY_ROOM,
+        list="quotas of several namespaces together",
+    ),
+    *_each(
+        "aaq.kubevirt.io", "applicationawareresourcequotas", "applicationawareclusterresourcequotas",
+        optional=ONLY_ROOM, list="quotas that count VMs their own way",
+    ),
+    *_each("storage.k8s.io", "csidrivers", "csistoragecapacities", optional=ONLY_ROOM, list="what storage is free"),
+    *_of("cdi.kubevirt.io", "storageprofiles", ONLY_ROOM, list="the volume mode where the storage map has none"),
+    *_of("cdi.kubevirt.io", "cdiconfigs", ONLY_ROOM, get="how much larger volumes with file systems become"),
+    *_of(KUBEVIRT, "kubevirts", ONLY_ROOM, list="what a VM takes beside its own memory, and of a CPU"),
+    *_of("subresources.kubevirt.io", "virtualmachines/expand-spec", ONLY_ROOM, get="what VMs need that are off"),
+    *_of(FORKLIFT, "storagemaps", ONLY_ROOM, get="which class a volume goes to"),
+    *_of(
+        "cluster.open-cluster-management.io", "managedclusters", ONLY_ROOM,
+        list="which other clusters there are",
+    ),
 )  # fmt: skip

@@ -10,17 +10,18 @@ from receiver.model.evidence import (
     Evidence,
     FailureGroup,
     Impact,
-    Link,
     LogExcerpt,
     Missing,
-    ObjectEvent,
     ObjectState,
     VMFailure,
 )
 from receiver.model.plans import Identity, PlanPhase, PlanState, VMCounts
+from receiver.model.room import Room
+from receiver.model.shown import Link, ObjectEvent
 from receiver.model.states import AUDIBLE, CALL_EVERY_S, AttemptOutcome, Change, DeliveryState, Outcome, StoryState
 from receiver.model.stories import Ack, Story, StoryAlert, TimelineEntry, Told
 from receiver.model.telling import GIVEN_BY, QUIET_WITHIN_S, Entry, Keys, Reason, Receipt, Wanted
+from receiver.model.waits import Wait
 
 __all__ = [
     "AUDIBLE",
@@ -57,6 +58,7 @@ __all__ = [
     "PlanState",
     "Reason",
     "Receipt",
+    "Room",
     "Story",
     "StoryAlert",
     "StoryState",
@@ -64,5 +66,6 @@ __all__ = [
     "Told",
     "VMCounts",
     "VMFailure",
+    "Wait",
     "Wanted",
 ]

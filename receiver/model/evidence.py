@@ -7,6 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from receiver.model.plans import PlanPhase, VMCounts
+from receiver.model.room import Room
+from receiver.model.shown import Link, ObjectEvent
+from receiver.model.waits import Wait
 
 
 class Impact(StrEnum):
@@ -108,14 +111,6 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A link that is known to exist: never an invented one."""
-
-    text: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
 class ObjectState:
     """An object that an alert names, as it is now, redacted."""
 
@@ -126,20 +121,6 @@ class ObjectState:
     """In a few words, such as "CrashLoopBackOff, 14 restarts"."""
     bad: tuple[str, ...] = ()
     """Conditions that are not as they should be, such as "Ready=False since 07:55 UTC: KubeletNotReady: …"."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectEvent:
-    """A Kubernetes event; equal ones are one, with their number."""
-
-    reason: str
-    message: str
-    kind: str
-    name: str
-    count: int = 1
-    last: datetime | None = None
-    warning: bool = False
-    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,3 +171,9 @@ class Evidence:
     """Without a cause: the line that says most, as it stands in the evidence."""
     signature: str = ""
     """What that line has in common with equal failures of other VMs."""
+    waits: tuple[Wait, ...] = ()
+    """VMs under way that wait, in plan order; of VMs that have failed, what they waited for when last seen."""
+    kept_at: datetime | None = None
+    """When that was, where `waits` come from what was kept: Forklift deletes a failed VM's objects. None: from now."""
+    room: Room | None = None
+    """Whether the Plan finds room where it goes, for failures and waits that this may explain."""

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from receiver.model.alerts import Alert
 from receiver.model.digest import Digest
-from receiver.model.evidence import Evidence, Impact, Link
+from receiver.model.evidence import Evidence, Impact
 from receiver.model.plans import Identity
+from receiver.model.shown import Link
 from receiver.model.states import AUDIBLE, Change, DeliveryState, Outcome, StoryState
 
 

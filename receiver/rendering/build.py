@@ -37,6 +37,7 @@ from receiver.rendering.view import (
     speaking_alert,
 )
 from receiver.rendering.view import stale as is_stale
+from receiver.rendering.waits import waits_parts
 
 _MAX_LISTED = 20
 _MAX_LABELS = 8
@@ -46,7 +47,7 @@ _OPEN = (
     *("failed", "total", "done", "running", "waiting", "canceled", "failed_of", "others", "unread", "run_number"),
     *("rerun", "started", "closed", "took", "opened_at", "changed_at", "closed_at", "alert_gone", "continued_in"),
     *("previous", "late", "moved", "url", "at", "storm", "since", "plans", "plans_words", "plans_open", "plans_fixed"),
-    *("plans_unread", "down_count", "bars", "not_recognised"),
+    *("plans_unread", "down_count", "bars", "not_recognised", "stuck"),
 )
 _PLAIN_LABELS = frozenset(
     {"alertname", "severity", "namespace", "cluster", "prometheus", "app", "job", "endpoint", "service"}
@@ -76,6 +77,7 @@ def build(wanted: Wanted, kind: str, content: str, entry: Entry | None = None) -
         | failure_parts(view)
         | evidence_parts(view)
         | things_parts(view)
+        | waits_parts(view)
         | _ending(view)
         | _delivery(view)
         | _entry(view, entry)

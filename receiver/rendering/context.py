@@ -43,6 +43,22 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """An item of `waits`."""
+
+    names: str = _v("", "names of the VMs, in words")
+    count: int = _v(0, "number of these VMs")
+    id: str = _v("", "id of what they wait for, as of a known cause")
+    cause: str = _v("", "what they wait for, in one sentence; print it with `| codes`")
+    told: bool = _v(False, "it is the story's cause, in the same words")
+    lacks: str = _v("", "what is needed, free and short")
+    since: str = _v("", "since when")
+    ends: str = _v("", "whether it ends by itself, and how; empty once it is over")
+    seen: str = _v("", "when it was last seen, where the VM has failed since; else empty")
+    owner: str = _v("", "who can cure it")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """An item of `logs`."""
 
@@ -205,6 +221,13 @@ class Context:
     do_now: tuple[Do, ...] = _v((), "what to do, in order, safe first")
     commands: tuple[Command, ...] = _v((), "commands to copy")
     logs: tuple[Log, ...] = _v((), "log excerpts, at most 12 lines in all (tickets: 40)")
+    stuck: bool = _v(False, "the story only tells of VMs that wait: nothing has failed")
+    stuck_words: str = _v("", 'of these, for a headline, such as "pay-app-01 refused by quota on west"')
+    waits: tuple[Waiting, ...] = _v((), "VMs that wait, equal waits together; of failed VMs what they waited for last")
+    more_waits: int = _v(0, "VMs that wait and are not in `waits`")
+    room: str = _v("", "whether the plan finds room where it goes, for waits and failures that this may explain")
+    rooms: tuple[str, ...] = _v((), "the same of other clusters, the best first")
+    do_one: bool = _v(False, "any one of the steps in `do_now` is enough")
     unknown: tuple[str, ...] = _v((), "what could not be learnt, why, and the cure")
     hidden: int = _v(0, "values that redaction hid")
     run_number: int = _v(0, "which run of the plan, from 1; 0 where not known")
@@ -254,6 +277,7 @@ class Context:
 PARTS: Mapping[str, type[Any]] = {
     "vms": VM,
     "groups": Group,
+    "waits": Waiting,
     "logs": Log,
     "do_now": Do,
     "commands": Command,

@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.limits import truncate
 from receiver.model import Evidence, Impact, LogExcerpt, StoryState
-from receiver.rendering import do_now, machines, words
+from receiver.rendering import do_now, machines, waits, words
 from receiver.rendering.context import Log
 from receiver.rendering.markup import clean, safe_url
 from receiver.rendering.view import MAX_NAME, View, begun, down_vms
@@ -58,7 +58,7 @@ def failure_parts(view: View) -> dict[str, Any]:
     rows = machines.rows(view, evidence)
     steps = dict.fromkeys(view.text(vm.step or vm.phase, 40) for vm in evidence.failures if vm.step or vm.phase)
     return made | {
-        "impact_words": _impact_words(impact, len(down), reading, len(do_now.at_risk(evidence))),
+        "impact_words": _impact_words(impact, len(down), reading, len(do_now.at_risk(evidence)) or len(evidence.waits)),
         "impact_text": view.text(evidence.impact_text, 700),
         "down": tuple(down_names[:50]),
         "down_names": words.names(down_names),
@@ -122,7 +122,11 @@ def evidence_parts(view: View) -> dict[str, Any]:
             "hidden": evidence.hidden if view.content == "full" else 0,
             "run_number": evidence.run_number,
             "started": words.when(evidence.started, view.day),
-            "commands": () if view.stale else do_now.commands(evidence, addresses=view.content == "full"),
+            "commands": ()
+            if view.stale
+            else waits.commands(
+                do_now.commands(evidence, addresses=view.content == "full"), waits.is_stuck(view.wanted, evidence)
+            ),
         }
     if view.is_plan and story.open and story.state is StoryState.FIRING:
         name = (view.identity.name if view.identity else "") or view.label("plan_name")
@@ -195,6 +199,11 @@ def _details(view: View) -> tuple[str, ...]:
         steps = {vm.step for vm in evidence.failures} if evidence else set()
         step = view.text(steps.pop(), 40) if len(steps) == 1 else ""
         parts.append(f"failed {f'at {step} ' if step else ''}{words.span(times[0], times[-1])}")
+    elif waits.is_stuck(view.wanted, evidence):
+        since = (
+            min((one.since for one in evidence.waits if one.since), default=begun(view)) if evidence else begun(view)
+        )
+        parts.append(f"waiting since {words.when(since)}")
     else:
         parts.append(f"alerting since {words.when(begun(view))}")
     current = evidence is not None and not view.stale
@@ -204,5 +213,8 @@ def _details(view: View) -> tuple[str, ...]:
         parts.append(f"run {evidence.run_number}")
     if evidence and evidence.mode:
         source = f" from {view.text(evidence.source_provider, MAX_NAME)}" if evidence.source_provider else ""
-        parts.append(f"{view.text(evidence.mode, 20).lower()} migration{source}")
+        # "host" is the cluster itself, which stands before.
+        there = evidence.target_provider if evidence.waits and evidence.target_provider != "host" else ""
+        target = f" to {view.text(there, MAX_NAME)}" if there else ""
+        parts.append(f"{view.text(evidence.mode, 20).lower()} migration{source}{target}")
     return tuple(parts)

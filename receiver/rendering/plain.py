@@ -41,6 +41,8 @@ def _plain(context: Context, wanted: Wanted) -> Message:
     emoji, color = mark(wanted)
     what = f"Migration plan {context.name}" if context.is_plan else context.headline or context.name
     state = _STATES.get(context.message, context.message)
+    if context.stuck and context.message == "firing":
+        state = "stuck"
     if context.moved:
         state = f"moved to {context.moved_to}" if context.moved_to else "moved to somebody else"
     title = truncate(": ".join((what, state)) + (f" · {context.where}" if context.where else ""), 140)
@@ -52,6 +54,7 @@ def _plain(context: Context, wanted: Wanted) -> Message:
         lines.append(context.impact_text)
         known = not context.reading and context.content != "minimal"
         lines.append(f"Cause: {context.cause or 'not recognised'}." if known else "")
+        lines += [f"{one.names}: {one.cause}. {one.lacks}".strip() for one in context.waits if not one.told]
         lines += [f"{at}. {step.text} {step.command}".strip() for at, step in enumerate(context.do_now, 1)]
     elif context.message == "digest":
         numbers = (context.impact_words, context.failed_of, f"{context.plans_open} of {context.plans_words} go on")
@@ -85,7 +88,11 @@ def _plain(context: Context, wanted: Wanted) -> Message:
 
 def summary(context: Context) -> str:
     """Return the stable one-line summary that needs no template: what, and where."""
-    what = f"Migration plan {context.name} failed" if context.is_plan else context.headline or context.name
+    what = (
+        f"Migration plan {context.name} {'is stuck' if context.stuck else 'failed'}"
+        if context.is_plan
+        else context.headline or context.name
+    )
     return truncate(what + (f" ({context.where})" if context.where else ""), 200)
 
 

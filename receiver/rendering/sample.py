@@ -18,6 +18,7 @@ from receiver.rendering.context import (
     StormRow,
     Teller,
     Thing,
+    Waiting,
 )
 
 
@@ -89,6 +90,18 @@ def samples() -> tuple[Context, ...]:
         do_now=(Do("Power on both.", "oc get vm"),),
         commands=(Command("Run again", "oc create -f -"),),
         logs=(Log("pay-win-app04 · virt-v2v", ("virt-v2v: error",)),),
+        stuck=True,
+        stuck_words="pay-app-01 refused by quota on west",
+        waits=(
+            Waiting(
+                *("pay-app-01", 1, "live-quota", "A quota refuses the receiver pod", False, "memory: needs 16 GiB"),
+                *("08:00 UTC", "no.", "08:04 UTC", "quota owner"),
+            ),
+        ),
+        more_waits=2,
+        room="Short: pay-db-01 needs 32.37 GiB memory on one node",
+        rooms=("south: fits",),
+        do_one=True,
         unknown=("logs: forbidden",),
         hidden=4,
         run_number=2,
@@ -153,7 +166,8 @@ def samples() -> tuple[Context, ...]:
     return (
         full,
         Context(),
-        replace(full, kind="jira", ticket=True, impact="none", cause="", reading=False),
-        replace(full, cause="", reading=False, unread=False, failed=0, failed_of="", running=2),
+        replace(full, kind="jira", ticket=True, impact="none", cause="", reading=False, stuck=False),
+        replace(full, stuck=False, waits=(Waiting("a", 1, "quota", "A quota refuses it", ends="no."),)),
+        replace(full, cause="", reading=False, stuck=False, unread=False, failed=0, failed_of="", running=2),
         replace(full, is_plan=False, content="minimal"),
     )

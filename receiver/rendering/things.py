@@ -41,12 +41,14 @@ def things_parts(view: View) -> dict[str, Any]:
 
 
 def _telling(evidence: Evidence) -> tuple[ObjectEvent, ...]:
-    """Of a plan's events only warnings, and only what neither a log nor a reason says already."""
+    """Of a plan's events only warnings, and only what neither a log nor a reason says already; what waits rest on."""
     said = [line for log in evidence.logs for line in log.lines]
     said += [reason for failure in evidence.failures for reason in failure.reasons]
+    known = {(one.kind, one.name, one.reason) for one in evidence.events}
+    signs = dict.fromkeys(sign for wait in evidence.waits for sign in wait.evidence if sign.message and sign.last)
     return tuple(
         one
-        for one in evidence.events
+        for one in (*evidence.events, *(one for one in signs if (one.kind, one.name, one.reason) not in known))
         if one.warning and not any(one.message[:_SAME] in line or line[:_SAME] in one.message for line in said if line)
     )
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, u
 
 from receiver.model import AlertStatus, StoryState
 from receiver.store.engine import NOW, Conn
-from receiver.store.schema import alerts, audit, deliveries, digests, inbox, presses, stories
+from receiver.store.schema import alerts, audit, deliveries, digests, inbox, presses, snapshots, stories
 from receiver.store.sizes import ROW_BYTES, bytes_of
 
 ROWS_AT_ONCE = 500
@@ -62,6 +62,18 @@ async def audit_older(conn: Conn, keep_s: float) -> Gone:
 async def audit_oldest(conn: Conn, enough: float) -> Gone:
     """Forget the oldest audit lines, until so many bytes are gone."""
     return await _delete(conn, audit.c.id, audit.c.text, audit.c.id.is_not(None), audit.c.id, enough)
+
+
+async def snapshots_older(conn: Conn, keep_s: float) -> Gone:
+    """Forget what migrations looked like so long ago."""
+    c = snapshots.c
+    return await _delete(conn, c.plan, c.payload, c.taken_at < NOW - keep_s, c.taken_at)
+
+
+async def snapshots_oldest(conn: Conn, enough: float) -> Gone:
+    """Forget what was seen of migrations first, until so many bytes are gone."""
+    c = snapshots.c
+    return await _delete(conn, c.plan, c.payload + c.marks, c.plan.is_not(None), c.taken_at, enough)
 
 
 async def evidence_older(conn: Conn, keep_s: float) -> Gone:

@@ -304,6 +304,19 @@ jobs = Table(
 )
 """What must be done once, whatever the number of replicas: a job is claimed like a delivery."""
 
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("plan", Text, primary_key=True),  # UID: of a Plan only what its newest run showed is kept
+    Column("run", Text, nullable=False),  # Migration UID
+    Column("cluster", Text, nullable=False),  # the Plan's
+    Column("taken_at", Float, nullable=False),
+    Column("payload", Text, nullable=False, server_default=""),  # JSON, packed; empty: nothing could be read yet
+    Column("marks", Text, nullable=False, server_default="{}"),  # JSON: how far each VM had come, and since when
+    Index("snapshots_taken", "taken_at"),
+)
+"""What a migration's objects looked like while it ran: Forklift deletes them in the moment a live VM fails."""
+
 audit = Table(
     "audit",
     metadata,

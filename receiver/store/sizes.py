@@ -15,7 +15,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from receiver.store.engine import Conn
-from receiver.store.schema import audit, metadata, stories
+from receiver.store.schema import audit, metadata, snapshots, stories
 
 ROW_BYTES = 64
 """What a row takes beside its texts: its head, numbers, and its place in the indexes."""
@@ -100,3 +100,9 @@ async def evidence(conn: Conn) -> int:
 async def of_audit(conn: Conn) -> int:
     """Return what the audit stream takes."""
     return int((await conn.execute(select(func.sum(bytes_of(audit.c.text) + ROW_BYTES)))).scalar_one() or 0)
+
+
+async def of_snapshots(conn: Conn) -> int:
+    """Return what is kept of migrations that run takes."""
+    size = bytes_of(snapshots.c.payload) + bytes_of(snapshots.c.marks) + ROW_BYTES
+    return int((await conn.execute(select(func.sum(size)))).scalar_one() or 0)

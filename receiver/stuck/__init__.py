@@ -11,6 +11,7 @@ from receiver.stuck.kinds import Block, Kind, Owner, Shortage
 from receiver.stuck.limits import LIMIT_S, Mark, Stuck, from_json, marks_of, stuck, to_json
 from receiver.stuck.not_ready import NotReady, not_ready
 from receiver.stuck.quota_text import Refusal, parse_refusal
+from receiver.stuck.restored import restored
 from receiver.stuck.scheduler import Reason, Verdict, parse_verdict
 from receiver.stuck.view import View
 
@@ -35,6 +36,7 @@ __all__ = [
     "parse_refusal",
     "parse_verdict",
     "reduced",
+    "restored",
     "snapshot",
     "stuck",
     "to_json",

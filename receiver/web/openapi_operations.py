@@ -8,7 +8,7 @@ from typing import Final
 
 from receiver.model import DeliveryState, StoryState
 from receiver.store.audit import Kind
-from receiver.web import actions_api, api, audit_api, explain_api, pagerduty_hook, slack
+from receiver.web import actions_api, api, audit_api, capacity_api, explain_api, pagerduty_hook, slack
 from receiver.web.openapi_schemas import DURATION, NUMBER, TEXT, Schema, given, list_of, one_of, ref
 
 JSON: Final = "application/json"
@@ -171,6 +171,16 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
             schema={"anyOf": [ref("Webhook"), ref("BareAlert"), list_of(ref("BareAlert"))]},
             most=explain_api.MAX_BYTES,
         ),
+    ),
+    (capacity_api.PATH, "GET"): Operation(
+        "Does a plan fit where it goes, and which other cluster would do?",
+        {
+            200: answer("What was found; what could not be read stands under `unknown`.", schema=ref("Capacity")),
+            400: _BAD_QUERY,
+            404: error("No such plan."),
+            503: error("The cluster does not answer, or too many plans are being judged."),
+        },
+        query=(_query("cluster", "Where the plan is, by its name in `clusters`; else the default one.", TEXT),),
     ),
     ("/stories/{id}", "GET"): Operation(
         "The page of a story",

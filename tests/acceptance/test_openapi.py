@@ -87,7 +87,7 @@ class Asking:
 
     async def ask(self, method: str, path: str, status: int, held: str = "", **more: Any) -> Any:
         """Ask for a path of the document; `held` takes the place of what it holds."""
-        address = path.replace("{", "\0").partition("\0")[0] + held + path.partition("}")[2] if held else path
+        address = path.partition("{")[0] + held + path.rpartition("}")[2] if held else path
         answer = await self.service.http.request(method, self.service.url + address, **more)
         assert answer.status_code == status, (method, path, answer.status_code, answer.text[:300])
         return self.document.check(method, path, answer)
@@ -154,6 +154,7 @@ async def test_answers_of_a_service_with_stories_are_as_described(tmp_path: Path
         await it.ask("POST", "/webhook/", 200, json=body())
         for path, held in (("/stories/{id}", first), ("/runbooks/{alert}", "MTVVMFailed")):
             await it.ask("GET", path, 200, held)
+        await it.ask("GET", "/api/v1/capacity/plans/{namespace}/{name}", 503, "team/wave-1")
         for path in ("/-/healthy", "/-/ready", "/metrics", "/runbooks/"):
             await it.ask("GET", path, 200)
         await it.ask("POST", "/-/reload", 200)

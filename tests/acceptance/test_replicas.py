@@ -14,8 +14,10 @@ import psycopg
 import pytest
 
 from tests.acceptance.harness import body, pagerduty, routes_yaml, slack
+from tests.acceptance.plans import CLUSTER, cluster
 from tests.acceptance.process import Process, free_port, process
 from tests.acceptance.test_survival import FAST, plan, post_all, told
+from tests.acceptance.test_waits import refuse
 from tests.databases import Postgres
 from tests.fakes.faults import slow
 from tests.fakes.vendors import FakeVendors
@@ -72,6 +74,22 @@ async def test_kill_9_of_a_replica_with_work_in_hand_loses_nothing_and_doubles_n
             assert len(told(vendors)) < 40, "it died too late to prove anything"
             await post_all(other.url, list(range(40, 50)), accepted)
             await everything(vendors, sorted(accepted))
+
+
+@pytest.mark.slow
+async def test_a_plan_that_stands_still_is_told_once_and_looked_at_by_one_of_three(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    """With the real pace: the first look at a Plan comes 15 s after it was first seen to run."""
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        await refuse(api)
+        config = routes_yaml(vendors, tmp_path, top=FAST.replace("clusters: []", CLUSTER), receivers=RECEIVERS)
+        async with replicas(config, postgres.new(template="template0"), 3):
+            await vendors.until(lambda v: v.incidents(), timeout=60)
+            await vendors.settle(quiet_s=5.0, timeout=60)
+            assert len(vendors.incidents()) == len(vendors.slack_roots()) == 1
+            looks = [one for one in api.asked if one.resource.startswith("datavolumes") and one.verb == "list"]
+            assert len(looks) <= 3, "by the watch, and by the evidence of the story"
 
 
 async def test_a_replica_that_stops_hands_its_work_over_at_once(tmp_path: Path, postgres: Postgres) -> None:

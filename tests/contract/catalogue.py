@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.contract.failures import (
@@ -21,6 +22,7 @@ from tests.contract.failures import (
     run,
     vm,
 )
+from tests.contract.waiting import live, live_failed
 
 BITLOCKER = (
     'libguestfs: trace: v2v: vfs_type "/dev/sda4"\nlibguestfs: trace: v2v: vfs_type = "BitLocker"\n'
@@ -157,6 +159,7 @@ def name_taken() -> Failure:
     made = plan("rename-clash", vm("web-old", 1, "VirtualMachineCreation", state="Running"), namespace="mig-team-a",
                 target="erp-prod", state="Executing")  # fmt: skip
     made["status"]["migration"]["started"] = "2026-09-20T08:00:00Z"
+    made["status"]["migration"]["vms"][0] |= {"phase": "CreateVM", "started": "2026-09-20T08:00:00Z"}
     controller = {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "forklift-controller-5d8", "namespace": "openshift-mtv",
@@ -166,6 +169,7 @@ def name_taken() -> Failure:
     text = (DATA / "logs" / "e-forklift-controller-reconcile-error-loop.log").read_text(encoding="utf-8")
     failure = Failure([made, controller], {("openshift-mtv", "forklift-controller-5d8", "main", False): text})
     failure.alertname = "MTVPlanStuck"
+    failure.now = datetime(2026, 9, 20, 9, 11, tzinfo=UTC)
     return failure
 
 
@@ -200,6 +204,11 @@ CATALOGUE: dict[str, Callable[[], Failure]] = {
     ),
     "example-d-live-stuck": lambda: example("d-live-cclm-stuck"),
     "example-d2-live-failed": lambda: example("d2-live-cclm-failed"),
+    "live-stuck-on-quota": lambda: live("pay-app-01"),
+    "live-stuck-until-a-deadline": lambda: live("pay-db-01"),
+    "live-stuck-on-storage": lambda: live("pay-web-01"),
+    "live-stuck-three-ways": lambda: live("pay-app-01", "pay-db-01", "pay-web-01"),
+    "live-failed-after-a-wait": live_failed,
     "example-e-name-taken": name_taken,
     "example-g-openstack-populator": lambda: populator("pay-openstack", "g-openstack-populator", "openstack-legacy"),
     "example-h-xcopy-device": lambda: populator("pay-xcopy", "h-vsphere-xcopy-populator", "vcenter-a"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ class Failure:
     """The Plan is gone again when it is looked at."""
     alertname: str = "MigrationFailed"
     runbook: str = ""
+    target: str = ""
+    """Name of the cluster that the VMs go to; empty: the Plan's own."""
+    kept: tuple[Obj, datetime] | None = None
+    """What the watch kept of the run while it went on, and when."""
+    now: datetime | None = None
+    """When it is looked at; None: when the alert came."""
 
     @property
     def plan(self) -> Obj:

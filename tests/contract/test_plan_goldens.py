@@ -16,6 +16,7 @@ import pytest
 from receiver.enrichers.evidence import gather_plan
 from receiver.enrichers.redact import Redactor
 from receiver.fingerprint import fingerprint
+from receiver.kube.client import LiveCluster
 from receiver.model import (
     Alert,
     AlertStatus,
@@ -94,7 +95,7 @@ async def told(api: KubernetesApi, failure: Failure, folder: Path) -> Told:
         subject=f"plan/{metadata['uid']}", kind="plan", cluster="ocp-prod-2", uid=metadata["uid"],
         namespace=metadata["namespace"], name=metadata["name"], target_namespace=spec["targetNamespace"],
     )  # fmt: skip
-    opened = opened_of(failure.plan)
+    opened = failure.now or opened_of(failure.plan)
     # "info" is what no impact is mapped to: what PagerDuty says comes from the impact alone.
     labels = {
         "alertname": failure.alertname,
@@ -104,12 +105,21 @@ async def told(api: KubernetesApi, failure: Failure, folder: Path) -> Told:
     }
     notes = {"runbook_url": "https://runbooks.example.com/mtv"}
     cluster = cluster_for(api, folder)
+    west = LiveCluster.from_kubeconfig(failure.target, folder / "kubeconfig") if failure.target else None
+    to = spec["provider"]["destination"]
+
+    async def kept(plan: str, run: str) -> tuple[dict[str, Any], datetime] | None:
+        return failure.kept if plan == metadata["uid"] and run else None
+
     try:
         evidence = await gather_plan(
-            cluster, identity, notes, redactor=Redactor(), now=opened, timeout_s=10.0, alertname=failure.alertname
-        )
+            cluster, identity, notes, redactor=Redactor(), now=opened, timeout_s=10.0, alertname=failure.alertname,
+            destinations={f"{to['namespace']}/{to['name']}": west} if west else {}, kept=kept,
+        )  # fmt: skip
     finally:
         await cluster.aclose()
+        if west is not None:
+            await west.aclose()
     story = Story(
         id="01K9ZQ4T7MABCDEFGHJKMNPQRS", subject=identity.subject, kind="plan", severity="info",
         state=StoryState.FIRING,
@@ -185,6 +195,9 @@ def first_line(found: Told, failure: Failure) -> None:
     """Impact first, then how many failed, then which plan; on the lock screen too."""
     evidence, title, push = found.evidence, found.slack["blocks"][0]["text"]["text"], found.slack["text"]
     name = failure.plan["metadata"]["name"]
+    if failure.alertname == "MTVPlanStuck":
+        stuck(found, failure)
+        return
     for line in (title, push):
         assert re.search(IMPACTS[evidence.impact], line), line
         assert name in line
@@ -200,10 +213,23 @@ def first_line(found: Told, failure: Failure) -> None:
         assert any(one in found.shown for one in down)
 
 
+def stuck(found: Told, failure: Failure) -> None:
+    """Who waits for what, where; which plan in the headline; nothing sounds as if it had failed."""
+    title, push = found.slack["blocks"][0]["text"]["text"], found.slack["text"]
+    for line in (title, push):
+        assert "tuck: " in line
+        assert found.evidence.waits[0].vm in line or "VMs" in line or len(found.evidence.waits) > 1
+        assert "failed" not in line
+    assert failure.plan["metadata"]["name"] in title
+    assert len(push) <= PUSH
+    assert len(title) <= TITLE
+    assert "Ends by itself?" in found.shown
+
+
 def mail(found: Told, failure: Failure) -> None:
     """The subject is the first line; text and page say the same, and the text fits any mail program."""
     subject = found.mail.partition("\n")[0].removeprefix("subject").strip()
-    assert re.search(IMPACTS[found.evidence.impact], subject), subject
+    assert re.search(IMPACTS[found.evidence.impact], subject) or "tuck: " in subject, subject
     assert failure.plan["metadata"]["name"] in subject
     assert len(subject) <= TITLE
     shown = check_html(found.html).said

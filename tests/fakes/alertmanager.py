@@ -88,6 +88,8 @@ class WholeAlertmanager:
         self.alerts: dict[str, dict[str, Any]] = {}
         self.up = timedelta(hours=1)
         self.answers = 200
+        self.silences: list[dict[str, Any]] = []
+        """As `GET /api/v2/silences` tells them."""
         self.asked = 0
         self.url = ""
         self._free = asyncio.Event()
@@ -134,6 +136,10 @@ class WholeAlertmanager:
         await self._free.wait()
         return JSONResponse(held) if self.answers == 200 else Response("out of order", self.answers)
 
+    async def _all_silences(self, request: Request) -> Response:
+        await self._free.wait()
+        return JSONResponse(self.silences) if self.answers == 200 else Response("out of order", self.answers)
+
     async def _status(self, request: Request) -> Response:
         since = datetime.now(UTC) - self.up
         return JSONResponse({"uptime": since.isoformat().replace("+00:00", "Z"), "versionInfo": {"version": "0.25.0"}})
@@ -142,6 +148,7 @@ class WholeAlertmanager:
     async def running(self) -> AsyncIterator[WholeAlertmanager]:
         """Serve on a free loopback port until the end of the block."""
         routes = [Route("/api/v2/alerts", self._alerts), Route("/api/v2/status", self._status)]
+        routes.append(Route("/api/v2/silences", self._all_silences))
         async with serve(Starlette(routes=routes)) as self.url:
             try:
                 yield self

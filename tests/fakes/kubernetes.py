@@ -85,6 +85,10 @@ class KubernetesApi(KubernetesStore):
         """Watches stay open and say nothing more: a half-open connection."""
         self.refuse_watches = False
         self.hanging = False
+        self.expanded: dict[tuple[str, str], Obj] = {}
+        """(namespace, name) → a VirtualMachine with its instancetype worked in."""
+        self.proxied: dict[str, Obj | Response] = {}
+        """Whole path → what a service behind the proxy answers."""
         # -- records
         self.asked: list[Asked] = []
         self.calls: Counter[tuple[str, str]] = Counter()
@@ -227,8 +231,13 @@ class KubernetesApi(KubernetesStore):
             if "APIGroupDiscoveryList" not in asked.accept or self.no_aggregated_discovery:
                 return JSONResponse({"kind": "APIGroupList", "apiVersion": "v1", "groups": []})
             return JSONResponse(discovery(self.objects.values(), self.also_served, core=asked.path == "/api"))
+        if found is None and (proxied := self.proxied.get(asked.path)):
+            return proxied if isinstance(proxied, Response) else JSONResponse(proxied)
         if found is None:
             return PlainTextResponse("404 page not found\n", 404)
+        if found["sub"] == "expand-spec":
+            vm = self.expanded.get((found["ns"] or "", found["name"]))
+            return JSONResponse(vm) if vm else status_answer(404, "NotFound", "there is no such virtual machine")
         if found["sub"] == "log":
             return self._log(found["ns"], found["name"], asked.query)
         if found["name"]:

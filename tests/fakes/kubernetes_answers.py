@@ -23,11 +23,12 @@ _IRREGULAR = {
 CLUSTER_SCOPED = {
     "Namespace", "Node", "PersistentVolume", "StorageClass", "CSIDriver", "PriorityClass", "StorageProfile", "CDI",
     "VirtualMachineClusterInstancetype", "VirtualMachineClusterPreference", "ManagedCluster",
-    "MachineConfig", "MachineConfigPool", "ClusterVersion", "UIPlugin",
+    "MachineConfig", "MachineConfigPool", "ClusterVersion", "UIPlugin", "CDIConfig", "ClusterResourceQuota",
+    "ApplicationAwareClusterResourceQuota",
 }  # fmt: skip
 PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
-    r"(?:/namespaces/(?P<ns>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>log))?"
+    r"(?:/namespaces/(?P<ns>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>log|expand-spec))?"
 )
 PLAN_COLUMNS = ("READY", "EXECUTING", "SUCCEEDED", "FAILED")
 

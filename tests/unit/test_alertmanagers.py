@@ -49,7 +49,7 @@ class Peer:
     @asynccontextmanager
     async def asked(self) -> AsyncIterator[Alertmanagers]:
         async with serve(Starlette(routes=[Route("/api/v2/alerts", self._alerts)])) as url:
-            warm_up()  # as the service does: the first client of a process takes its time
+            warm_up(tls=True)  # as the service does: the first client of a process takes its time
             asking = Alertmanagers([AlertmanagerConfig("main", url)])
             yield asking
             await asking.aclose()

@@ -21,8 +21,10 @@ def standing(
     firing: bool = False,
     run: str = "",
     plan_run: str = "",
+    seen_phase: PlanPhase | None = None,
     **more: object,
 ) -> Standing:
+    more = {"seen": seen_phase, **more}
     return Standing(state, firing, PlanState(phase, plan_run), run=run, **more)  # type: ignore[arg-type]
 
 
@@ -197,3 +199,26 @@ def test_every_change_can_name_a_revision(change: Change) -> None:
 def test_evidence_counts_vms_where_there_are_any() -> None:
     assert evidence_text(Evidence(counts=VMCounts(total=3, failed=1))) == "evidence: 1 of 3 VMs failed"
     assert evidence_text(Evidence()) == "evidence"
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted"),
+    [
+        # Nothing has failed, and the plan goes on: that is no re-run, and nobody waits for its end.
+        (standing(phase=PlanPhase.EXECUTING, seen_phase=PlanPhase.EXECUTING, waited=True), CLEARED),
+        (standing(phase=PlanPhase.READY, waited=True), CLEARED),
+        (standing(phase=PlanPhase.EXECUTING, waited=True, firing=True), STILL_FIRING),
+        (standing(phase=PlanPhase.SUCCEEDED, waited=True), FIXED),
+        (standing(phase=PlanPhase.FAILED, waited=True, firing=True), STILL_FIRING),
+        # It had failed meanwhile: what runs now is a re-run.
+        (standing(phase=PlanPhase.EXECUTING, seen_phase=PlanPhase.FAILED, waited=True), RERUN),
+        # A re-run that stands still is worse, and still a re-run; its end is no failure either.
+        (
+            standing(RERUNNING, PlanPhase.EXECUTING, firing=True, stands_still=True),
+            (RERUNNING, Change.WORSE, None, False),
+        ),
+        (standing(RERUNNING, PlanPhase.EXECUTING), STILL_RERUNNING),
+    ],
+)
+def test_a_plan_that_did_not_go_on_has_not_failed(now: Standing, wanted: Seen) -> None:
+    assert seen(judge(now)) == wanted

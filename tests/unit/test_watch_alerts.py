@@ -18,7 +18,7 @@ from receiver.kube import PlanRow
 from receiver.model import Alert, AlertStatus, Cause, Evidence, Impact, LogExcerpt, Missing, PlanPhase, VMFailure
 from receiver.routing.matchers import parse_matchers
 from receiver.watch_pace import BYTES_PER_S, EVERY_S, HINTS_EVERY_S, REST_S, SETTLE_S, Pace
-from receiver.watch_rules import UNALERTED, VM_FAILED, Failing, Standing, failing_of, judge
+from receiver.watch_rules import UNALERTED, VM_FAILED, WAITS, Failing, Standing, failing_of, judge
 from tests.acceptance.plans import plan
 from tests.acceptance.test_own_alerts import half_failed
 
@@ -141,7 +141,7 @@ def test_our_own_alerts_are_about_the_plan_whatever_the_subjects_say(tmp_path: P
 
 
 def test_names_of_metrics_are_those_of_the_alerts() -> None:
-    assert metrics.OWN_ALERTS == OWN_ALERTS == (VM_FAILED, UNALERTED)
+    assert metrics.OWN_ALERTS == OWN_ALERTS == (VM_FAILED, *WAITS, UNALERTED)
 
 
 # --- what it costs ---

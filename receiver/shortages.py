@@ -1,0 +1,171 @@
+"""Says before a Plan starts, or while it begins, that its target lacks room: MTVPlanCapacityShort. It never blocks.
+
+A Plan is judged when it becomes ready and when it starts, and then again only while it was found short: until it fits
+or has ended. What was found is told through `receiver.watch`, which raises and ends the alert.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Protocol
+
+import structlog
+
+from receiver.capacity import Verdict
+from receiver.clock import Clock
+from receiver.config.model import CAPACITY_SHORT, ClusterConfig, Config
+from receiver.enrichers.planstate import run_uid
+from receiver.kube import Cluster, PlanRow
+from receiver.metrics import Metrics
+from receiver.plan_capacity import plan_capacity
+from receiver.room.result import PlanCapacity
+from receiver.room.supply import Supply
+from receiver.room.words import reason, sentence
+from receiver.waits_pace import Turns
+from receiver.watch_rules import Notice, Notices
+
+log = structlog.get_logger(__name__)
+
+TICK_S: Final = 1.0
+PER_MINUTE: Final = 6
+"""Plans of a cluster that are judged in a minute: each asks several clusters for a dozen lists."""
+AGAIN_S: Final = 300.0
+"""How often a Plan is judged again that was short, or of which too little could be read."""
+MOST_SAID: Final = 5
+
+
+class Voice(Protocol):
+    """What reads Plans and speaks for us: `receiver.watch.OwnAlerts`."""
+
+    async def ours(self) -> bool: ...
+    def told(self, uid: str, name: str) -> bool: ...
+    async def read(self, cluster: str, uid: str) -> dict[str, Any] | None: ...
+    async def tell(self, cluster: str, uid: str, notices: Notices) -> None: ...
+
+
+@dataclass(slots=True)
+class _Watched:
+    config: ClusterConfig
+    cluster: Cluster
+    turns: Turns = field(default_factory=lambda: Turns(PER_MINUTE))
+    judged: dict[str, str] = field(default_factory=dict)
+    """UID → what a Plan was that needs no other look: its generation and its run."""
+    executing: dict[str, bool] = field(default_factory=dict)
+    """Of the Plans that could start or have begun: UID → does it run?"""
+    synced: bool = False
+
+
+class Shortages:
+    """Runs until cancelled."""
+
+    def __init__(
+        self,
+        config: Config,
+        clusters: Mapping[str, Cluster],
+        clock: Clock,
+        metrics: Metrics,
+        supply: Supply,
+        voice: Voice,
+    ) -> None:
+        self._config = config
+        self._clusters = clusters
+        self._clock = clock
+        self._metrics = metrics
+        self._supply = supply
+        self._voice = voice
+        live = [one for one in config.clusters if one.name in clusters and one.must_gather is None]
+        self._watched = [_Watched(one, clusters[one.name]) for one in live]
+
+    async def run(self) -> None:
+        """Work for ever."""
+        async with asyncio.TaskGroup() as all_of_them:
+            all_of_them.create_task(asyncio.Event().wait())  # a worker never ends, not even without clusters
+            for one in self._watched if CAPACITY_SHORT in self._config.watch.alerts else ():
+                all_of_them.create_task(self._every(partial(self._round, one)))
+
+    async def _every(self, work: Any) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                self._metrics.bugs.labels("shortages").inc()
+                log.exception("shortages.bug")
+            await self._clock.sleep(TICK_S)
+
+    async def _round(self, one: _Watched) -> None:
+        index = one.cluster.plans()
+        if not index.synced or index.problem is not None or not await self._voice.ours():
+            return
+        now = self._clock.monotonic()
+        self._sort(one, index.rows(), now)
+        uid = one.turns.next(now)
+        if uid is not None:
+            await self._judge(one, uid)
+
+    def _sort(self, one: _Watched, rows: tuple[PlanRow, ...], now: float) -> None:
+        """Take in which Plans have become ready or begun; those of before our start come last, the newest first."""
+        wanted = {row.uid: row for row in rows if may_lack(row)}
+        for uid in [uid for uid in one.executing if uid not in wanted]:
+            del one.executing[uid]
+            one.judged.pop(uid, None)
+            one.turns.remove(uid)
+        for uid, row in wanted.items():
+            if one.executing.get(uid) is not row.executing:
+                version = int(row.resource_version) if row.resource_version.isdecimal() else 0
+                one.turns.remove(uid)
+                one.turns.add(uid, now, newest=None if one.synced or row.executing else version)
+                one.executing[uid] = row.executing
+        one.synced = True
+
+    async def _judge(self, one: _Watched, uid: str) -> None:
+        plan = await self._voice.read(one.config.name, uid)
+        told = self._voice.told(uid, CAPACITY_SHORT)
+        if plan is None:
+            one.turns.again(uid, self._clock.monotonic() + AGAIN_S)
+            return
+        state = f"{plan['metadata'].get('generation')}/{run_uid(plan)}"
+        if not told and one.judged.get(uid) == state:
+            one.turns.remove(uid)
+            return
+        found = await plan_capacity(
+            self._config, one.cluster, plan, clusters=self._clusters, supply=self._supply, now=self._clock.now()
+        )
+        short = found.verdict is Verdict.SHORT
+        if short or (told and found.verdict is not Verdict.UNKNOWN):
+            await self._voice.tell(one.config.name, uid, {CAPACITY_SHORT: notice(found) if short else None})
+        if short or found.verdict is Verdict.UNKNOWN:
+            one.judged.pop(uid, None)
+            one.turns.again(uid, self._clock.monotonic() + AGAIN_S)
+        else:
+            one.judged[uid] = state
+            one.turns.remove(uid)
+
+
+def may_lack(row: PlanRow) -> bool:
+    """Is this a Plan that could start now, or that has begun?"""
+    return row.executing or (row.ready and not (row.failed or row.succeeded))
+
+
+def notice(found: PlanCapacity) -> Notice:
+    """Say what is short, and which cluster would do. No ages: what is said anew is news."""
+    cluster = found.answer.cluster
+    short = sorted(found.answer.shortages, key=lambda each: (not each.certain, -each.share))
+    probably = "" if short[0].certain else "probably "
+    summary = f"Plan {found.plan} {probably}does not fit into {cluster}: {sentence(short[0], cluster)}"
+    said = [
+        f"{_first_up(sentence(each, cluster))}{'' if each.certain else ', probably'}." for each in short[1:MOST_SAID]
+    ]
+    if len(short) > MOST_SAID:
+        said.append(f"And {len(short) - MOST_SAID:,} more.")
+    others = "; ".join(f"{each.cluster} {reason(each.answer)}" for each in found.ranking.clusters)
+    if others:
+        said.append(f"{'No other cluster fits' if found.ranking.none_fits else 'Other clusters'}: {others}.")
+    said.append(f"Nothing is blocked by this. All figures: mtv-receiver capacity plan {found.plan}")
+    return Notice(summary, "\n".join(said))
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,109 @@
+"""A Plan that does not fit where it goes is told before it starts, as a story of its own, until it fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from receiver import shortages
+from receiver.room import supply
+from tests.acceptance.harness import Running, routes_yaml, running, three
+from tests.databases import ask
+from tests.fakes.vendors import FakeVendors
+from tests.fleet import S4, Fleet, fleet, load
+
+pytestmark = [pytest.mark.anyio, pytest.mark.past_proxy("asks API servers by clients of its own")]
+
+ROUTE = "{receiver: platform, routes: [{namespaces: ['payments'], receiver: payments}]}"
+RECEIVERS = f"{three('platform', '#platform')}{three('payments', '#payments')}"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again after minutes otherwise; what is tested is not how long that takes."""
+    monkeypatch.setattr(shortages, "AGAIN_S", 0.3)
+    monkeypatch.setattr(shortages, "TICK_S", 0.1)
+    monkeypatch.setattr(shortages, "PER_MINUTE", 1_000)
+    monkeypatch.setattr(supply, "FRESH_S", 0.1)
+    monkeypatch.setattr(supply, "FAILED_S", 0.1)
+
+
+@asynccontextmanager
+async def watching(folder: Path, clusters: Fleet, more: str = "") -> AsyncIterator[tuple[Running, FakeVendors]]:
+    """Run the service on the fleet's clusters."""
+    top = yaml.safe_dump({"clusters": yaml.safe_load(clusters.config.read_text())["clusters"]})
+    async with FakeVendors() as vendors:
+        config = routes_yaml(
+            vendors, folder, top=f"{top}global: {{resolve_delay: 100ms}}\n{more}", receivers=RECEIVERS, route=ROUTE
+        )
+        async with running(config, vendors) as service:
+            yield service, vendors
+
+
+async def test_a_plan_that_does_not_fit_is_told_to_its_team_before_it_starts_and_ends_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    async with fleet(tmp_path, S4) as clusters, watching(tmp_path, clusters) as (service, vendors):
+        story = await service.until_state("firing", timeout=30)
+        await service.idle()
+        uid = story["labels"]["plan"]
+        assert (story["subject"], story["severity"]) == (f"capacity/{uid}", "warning")
+        assert story["labels"]["alertname"] == "MTVPlanCapacityShort"
+        assert {one["receiver"] for one in await service.deliveries()} == {"payments"}
+        assert len(vendors.slack_roots()) == len(vendors.incidents()) == 1
+        ((payload,),) = ask(service.folder, "SELECT payload FROM alerts")
+        said = json.loads(payload)["annotations"]
+        assert "does not fit into west: the plan needs 57.03 GiB requests.memory" in said["summary"]
+        assert "17.03 GiB missing" in said["summary"]
+        assert "south fits, which leaves" in said["description"]
+
+        quota = next(each for each in clusters["west"].objects.values() if each["kind"] == "ResourceQuota")
+        quota["status"]["hard"]["requests.memory"] = "128Gi"
+        await clusters["west"].apply(quota)
+        await service.until_state("resolved", timeout=30, outcome="cleared")
+        await service.idle()
+        assert len(vendors.incidents()) == 1
+        assert not vendors.incidents_open()
+
+
+async def test_a_plan_that_fits_is_not_talked_about(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as clusters, watching(tmp_path, clusters) as (service, _):
+        await clusters["west"].until(lambda: clusters["west"].calls["list", "pods"] >= 1)
+        await service.idle()
+        assert await service.stories() == []
+
+
+async def test_what_may_not_be_read_is_never_called_short(tmp_path: Path) -> None:
+    async with fleet(tmp_path, {"west": "s2-fragmented-memory.yaml"}) as clusters:
+        clusters["west"].forbidden = {("list", "pods")}
+        async with watching(tmp_path, clusters) as (service, _):
+            asked = clusters["west"].calls
+            await clusters["west"].until(lambda: asked["list", "nodes"] >= 2)
+            assert await service.stories() == []
+
+
+async def test_switched_off_nothing_is_computed(tmp_path: Path) -> None:
+    async with fleet(tmp_path, {"west": "s2-fragmented-memory.yaml"}) as clusters:
+        off = "watch: {alerts: [MTVPlanNotReady]}"
+        async with watching(tmp_path, clusters, off) as (service, _):
+            await clusters["hub"].until(lambda: clusters["hub"].calls["watch", "plans.forklift.konveyor.io"] >= 1)
+            await service.idle()
+            assert clusters["west"].calls["list", "pods"] == 0
+
+
+async def test_the_story_of_a_stuck_migration_says_what_the_target_lacks_and_where_there_is_room(
+    tmp_path: Path,
+) -> None:
+    async with fleet(tmp_path, S4, executing=True) as clusters:
+        await load(clusters["west"], "s5-observed-pending.yaml")
+        off = "watch: {alerts: [MTVPlanStuck]}"
+        async with watching(tmp_path, clusters, off) as (service, vendors):
+            await service.until_state("firing", timeout=30)
+            await vendors.until(lambda v: "*Room*" in json.dumps([one.blocks for one in v.slack_roots()]), timeout=30)
+            shown = json.dumps([one.blocks for one in vendors.slack_roots()], ensure_ascii=False)
+            assert "Take cluster south instead: the plan fits there" in shown

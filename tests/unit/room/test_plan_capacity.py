@@ -1,0 +1,283 @@
+"""What a plan's room is judged by: VMs that are off, other providers, other running plans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import build
+from receiver.clock import SystemClock
+from receiver.config.load import load
+from receiver.config.model import Config
+from receiver.destinations.registry import ALL
+from receiver.kube import Cluster
+from receiver.kube.api import Limits
+from receiver.kube.client import LiveCluster
+from receiver.plan_capacity import plan_capacity
+from receiver.room.result import PlanCapacity
+from receiver.room.source import INVENTORY
+from receiver.room.supply import Supply
+from tests.fakes.kubernetes_answers import status_answer
+from tests.fleet import DATA, Fleet, fleet
+
+pytestmark = pytest.mark.anyio
+
+EXPECTED = json.loads((DATA / "expected.json").read_text())
+GIB = 1024**3
+
+
+@dataclass
+class Room:
+    """The clusters, and what is said of the plan."""
+
+    clusters: Fleet
+    config: Config
+    live: Mapping[str, Cluster]
+    supply: Supply
+
+    def plan(self) -> dict[str, Any]:
+        found = [one for one in self.clusters["hub"].objects.values() if one["kind"] == "Plan"]
+        return next(one for one in found if one["metadata"]["name"].endswith("k7x2"))
+
+    async def judged(self) -> PlanCapacity:
+        return await plan_capacity(
+            self.config,
+            self.live["hub"],
+            json.loads(json.dumps(self.plan())),
+            clusters=self.live,
+            supply=self.supply,
+            now=SystemClock().now(),
+            others=False,
+        )
+
+
+@asynccontextmanager
+async def room(
+    folder: Path, targets: Mapping[str, str] | None = None, *, executing: bool = False, wait_s: float = 10.0
+) -> AsyncIterator[Room]:
+    async with fleet(folder, targets or {"west": "s1-fits.yaml"}, executing=executing) as clusters:
+        config = load(clusters.config, ALL)
+        live = {
+            name: LiveCluster.from_kubeconfig(
+                name, folder / f"{name}.kubeconfig", limits=Limits(request_timeout=0.5, connect_timeout=0.5)
+            )
+            for name in clusters.servers
+        }
+        assert build.clusters(config).keys() == live.keys()
+        supply = Supply(SystemClock(), wait_s=wait_s)
+        yield Room(clusters, config, live, supply)
+        await supply.aclose()
+        for one in live.values():
+            await one.aclose()
+
+
+async def test_a_vm_that_is_off_is_expanded_by_its_cluster_and_called_an_estimate(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        east = it.clusters["east"]
+        vmi = next(one for one in east.objects.values() if one["kind"] == "VirtualMachineInstance"
+                   and one["metadata"]["name"] == "pay-web-01")  # fmt: skip
+        vm = next(one for one in east.objects.values() if one["kind"] == "VirtualMachine"
+                  and one["metadata"]["name"] == "pay-web-01")  # fmt: skip
+        expanded = {**vm, "spec": {"template": {"spec": vmi["spec"]}}}
+        await east.delete("VirtualMachineInstance", "payments", "pay-web-01")
+        await east.delete("Pod", "payments", "virt-launcher-pay-web-01-abcde")
+        east.expanded["payments", "pay-web-01"] = expanded
+        found = await it.judged()
+        del east.expanded["payments", "pay-web-01"]
+        east.forbidden = {("get", "virtualmachines.subresources.kubevirt.io/expand-spec")}
+        refused = await it.judged()
+    web = next(one for one in found.vms if one.name == "pay-web-01")
+    assert web.origin == "formula from the VM, estimated"
+    assert web.requests is not None
+    assert web.requests["memory"] == EXPECTED["demand"]["pay-web-01"]["memory_bytes"]
+    assert found.verdict == "fits"
+    unknown = next(one for one in refused.vms if one.name == "pay-web-01")
+    assert "instancetype" in unknown.why
+    assert refused.verdict == "unknown"
+
+
+async def test_without_cdis_share_a_volume_is_shown_by_its_least_size(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        whole = await it.judged()
+        it.clusters["west"].forbidden = {("get", "cdiconfigs.cdi.kubevirt.io")}
+        found = await it.judged()
+
+    def need(judged: PlanCapacity) -> int:
+        return next(one.need for one in judged.answer.lines if one.owner == "nfs-shared")
+
+    assert (need(whole), need(found)) == (34_144_990_004, 30 * GIB)
+    assert found.answer.storage.verdict == "unknown"
+
+
+async def test_cpu_follows_the_ratio_of_the_target(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        kubevirt = next(one for one in it.clusters["west"].objects.values() if one["kind"] == "KubeVirt")
+        ratio = {"configuration": {"developerConfiguration": {"cpuAllocationRatio": 5}}}
+        await it.clusters["west"].apply({**kubevirt, "spec": ratio})
+        found = await it.judged()
+    assert {one.name: one.requests["cpu"] for one in found.vms if one.requests} == {
+        "pay-web-01": 405,
+        "pay-app-01": 805,
+        "pay-db-01": 1605,
+    }
+
+
+def _vsphere(it: Room) -> tuple[dict[str, Any], dict[str, Any], str]:
+    hub = it.clusters["hub"]
+    provider = next(one for one in hub.objects.values() if one["metadata"]["name"] == "east-mtv")
+    provider = {**provider, "spec": {"type": "vsphere", "url": "https://vcenter/sdk"}}
+    plan = it.plan()
+    plan["spec"] |= {"type": "cold", "vms": [{"id": "vm-41", "name": "db"}, {"id": "vm-42", "name": "app"}]}
+    path = f"/api/v1/namespaces/openshift-mtv/services/{INVENTORY}/proxy/providers/vsphere/"
+    return provider, plan, f"{path}{provider['metadata']['uid']}/vms/"
+
+
+async def test_vms_of_vsphere_are_estimated_from_the_inventory_where_it_can_be_asked(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        hub = it.clusters["hub"]
+        provider, plan, path = _vsphere(it)
+        it.config = _without(it.config, "east")
+        await hub.apply(provider)
+        storage_map = next(one for one in hub.objects.values() if one["kind"] == "StorageMap")
+        storage_map["spec"]["map"].append({"source": {"id": "datastore-7"}, "destination": {
+            "storageClass": "array-gold", "volumeMode": "Block"}})  # fmt: skip
+        disk = {"file": "[ds] db.vmdk", "capacity": 80 * GIB, "datastore": {"id": "datastore-7"}}
+        for vm in ("vm-41", "vm-42"):
+            hub.proxied[path + vm] = {"id": vm, "name": vm, "cpuCount": 4, "memoryMB": 16384, "disks": [disk]}
+        await hub.apply(plan)
+        found = await it.judged()
+    assert [(one.name, one.origin.value) for one in found.vms] == [
+        ("db", "estimated from the inventory"),
+        ("app", "estimated from the inventory"),
+    ]
+    assert found.verdict == "fits"
+    (storage,) = [one for one in found.answer.lines if one.resource == "storage"]
+    assert (storage.owner, storage.need) == ("array-gold", 160 * GIB)
+    assert not any(one.certain for one in found.answer.lines if one.resource == "memory")
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "right"),
+    [
+        (403, "forbidden", f"get services/proxy ({INVENTORY}) in namespace openshift-mtv"),
+        (401, "takes no requests through the API server's proxy", ""),
+        (404, "", ""),
+    ],
+)
+async def test_an_inventory_that_cannot_be_asked_leaves_its_vms_unknown(
+    code: int, says: str, right: str, tmp_path: Path
+) -> None:
+    async with room(tmp_path) as it:
+        hub = it.clusters["hub"]
+        provider, plan, path = _vsphere(it)
+        it.config = _without(it.config, "east")
+        await hub.apply(provider)
+        await hub.apply(plan)
+        for vm in ("vm-41", "vm-42"):
+            hub.proxied[path + vm] = status_answer(code, "", "no")
+        found = await it.judged()
+    assert found.verdict == "unknown"
+    assert found.answer.shortages == ()
+    why = next(one for one in found.unknown if "inventory" in one.why and one.subject.endswith("east-mtv"))
+    assert says in why.why
+    assert why.right == right
+
+
+async def test_receivers_of_other_running_plans_without_a_pod_hold_room_back(tmp_path: Path) -> None:
+    async with room(tmp_path, {"west": "s2-fragmented-memory.yaml"}, executing=True) as it:
+        hub = it.clusters["hub"]
+        plan = it.plan()
+        vms = {one["name"]: one for one in plan["spec"]["vms"]}
+        begun = [{**vms["pay-app-01"], "started": "2026-09-01T08:00:00Z", "phase": "CreateTarget"}]
+        other = {
+            **plan,
+            "metadata": {"name": "another", "namespace": "mtv-integrations", "uid": "uid-another"},
+            "spec": {**plan["spec"], "vms": [vms["pay-app-01"]]},
+            "status": {**plan["status"], "migration": {"vms": begun}},
+        }
+        plan["spec"]["vms"] = [vms["pay-web-01"]]
+        await hub.apply(plan)
+        alone = await it.judged()
+        await hub.apply(other)
+        found = await it.judged()
+    assert "room is held back for 1 VM of other running plans" in found.notes
+    assert not any("held back" in note for note in alone.notes)
+    assert found.answer.in_flight is not None
+    assert found.answer.in_flight.plans == (
+        "mtv-integrations/another",
+        "mtv-integrations/cross-cluster-migration-k7x2",
+    )
+    assert sum(hole["memory"] for hole in found.answer.compute.best.left.values()) < sum(
+        hole["memory"] for hole in alone.answer.compute.best.left.values()
+    )
+
+
+async def test_a_provider_that_no_cluster_lists_is_not_known_and_the_cure_is_named(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        it.config = _without(it.config, "west")
+        found = await it.judged()
+    assert found.verdict == "unknown"
+    assert found.answer.cluster == "west"
+    assert any("list mtv-integrations/west-mtv in `providers` of a cluster" in one.why for one in found.unknown)
+    assert "list mtv-integrations/west-mtv" in found.headline
+
+
+async def test_a_provider_without_url_is_the_cluster_itself(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        it.config = _without(it.config, "west")
+        provider = next(one for one in it.clusters["hub"].objects.values() if one["metadata"]["name"] == "west-mtv")
+        await it.clusters["hub"].apply({**provider, "spec": {"type": "openshift", "url": ""}})
+        found = await it.judged()
+    assert found.answer.cluster == "hub"
+
+
+async def test_vms_that_have_arrived_are_left_out_and_failed_ones_are_not(tmp_path: Path) -> None:
+    async with room(tmp_path, executing=True) as it:
+        plan = it.plan()
+        first, second, _ = plan["status"]["migration"]["vms"]
+        first |= {"completed": "2026-09-01T08:05:00Z", "conditions": [{"type": "Succeeded", "status": "True"}]}
+        second |= {"completed": "2026-09-01T08:05:00Z", "error": {"phase": "Completed", "reasons": ["no"]}}
+        await it.clusters["hub"].apply(plan)
+        found = await it.judged()
+        for one in plan["status"]["migration"]["vms"]:
+            one.pop("error", None)
+            one["completed"] = "2026-09-01T08:05:00Z"
+        await it.clusters["hub"].apply(plan)
+        over = await it.judged()
+    assert [one.name for one in found.vms] == ["pay-app-01", "pay-db-01"]
+    assert found.total == 3
+    assert over.vms == ()
+    assert over.headline == "Nothing left to check: every VM of the plan is on west already"
+
+
+async def test_a_target_that_hangs_is_timed_out_and_never_short(tmp_path: Path) -> None:
+    async with room(tmp_path, wait_s=0.2) as it:
+        it.clusters["west"].hang()
+        found = await it.judged()
+        it.clusters["west"].release()
+    assert found.verdict == "unknown"
+    assert found.answer.shortages == ()
+    assert {one.value for one in (part.verdict for part in found.answer.parts)} == {"unknown"}
+    assert any("pods could not be read: timed out after 0.2 s" in one.why for one in found.unknown)
+
+
+async def test_nonsense_in_a_plan_is_no_error(tmp_path: Path) -> None:
+    async with room(tmp_path) as it:
+        plan = it.plan()
+        plan["spec"] = {"vms": "all", "provider": [], "map": {"storage": {"name": 7}}, "targetNamespace": None}
+        plan["status"] = {"migration": {"vms": [3, {"id": []}]}, "conditions": 1}
+        found = await it.judged()
+    assert found.total == 0
+    assert found.verdict == "unknown"
+    json.dumps(found.json())
+
+
+def _without(config: Config, name: str) -> Config:
+    clusters = tuple(replace(one, providers=()) if one.name == name else one for one in config.clusters)
+    return replace(config, clusters=clusters)
