@@ -46,8 +46,8 @@ STOPPED_S = 70.0
 JUMP_S = 3600
 POST_EVERY_S = 0.12
 POST_EVERY_ON_POSTGRESQL_S = 1.0
-"""There a kill lets rest what the replica had claimed, for as long as its lease: what came meanwhile has to be sent in the
-end, and one channel takes one message at a time."""
+"""There a kill lets rest what the replica had claimed, for as long as its lease: what came meanwhile has to be sent
+after the last fault, and one channel takes one message at a time."""
 SETTLE_S = 200.0
 FULL_DISK_S = 4.0
 TRIES = 5
