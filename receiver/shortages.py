@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from receiver.capacity import Verdict
+from receiver.capacity import Proof, Scope, Shortage, Verdict
 from receiver.clock import Clock
 from receiver.config.model import CAPACITY_SHORT, ClusterConfig, Config
 from receiver.enrichers.planstate import run_uid
@@ -23,7 +23,7 @@ from receiver.metrics import Metrics
 from receiver.plan_capacity import plan_capacity
 from receiver.room.result import PlanCapacity
 from receiver.room.supply import Supply
-from receiver.room.words import reason, sentence
+from receiver.room.words import much, owner, reason, sentence, thing
 from receiver.waits_pace import Turns
 from receiver.watch_rules import Notice, Notices
 
@@ -153,10 +153,8 @@ def notice(found: PlanCapacity) -> Notice:
     """Say what is short, and which cluster would do. No ages: what is said anew is news."""
     cluster = found.answer.cluster
     short = sorted(found.answer.shortages, key=lambda each: (not each.certain, -each.share))
-    probably = "" if short[0].certain else "probably "
-    summary = f"Plan {found.plan} {probably}does not fit into {cluster}: {sentence(short[0], cluster)}"
     said = [
-        f"{_first_up(sentence(each, cluster))}{'' if each.certain else ', probably'}." for each in short[1:MOST_SAID]
+        f"{_first_up(sentence(each, cluster))}{'' if each.certain else ', probably'}." for each in short[:MOST_SAID]
     ]
     if len(short) > MOST_SAID:
         said.append(f"And {len(short) - MOST_SAID:,} more.")
@@ -164,7 +162,19 @@ def notice(found: PlanCapacity) -> Notice:
     if others:
         said.append(f"{'No other cluster fits' if found.ranking.none_fits else 'Other clusters'}: {others}.")
     said.append(f"Nothing is blocked by this. All figures: mtv-receiver capacity plan {found.plan}")
-    return Notice(summary, "\n".join(said))
+    name = found.plan.rpartition("/")[2]
+    return Notice(f"{_lack(short[0], cluster)}: plan {name} does not fit", "\n".join(said))
+
+
+def _lack(short: Shortage, cluster: str) -> str:
+    """Say in a headline's words what is missing."""
+    if short.scope is Scope.PLACEMENT:
+        return f"No node of {cluster} may take {short.vm}"
+    if short.proof is Proof.MISSING:
+        return f"{cluster} has no storage class {short.owner}"
+    where = f"on one node for {short.vm}" if short.scope is Scope.NODE else f"({owner(short.scope, short.owner)})"
+    lacks = "lacks" if short.certain else "probably lacks"
+    return f"{cluster} {lacks} {much(short.resource, short.missing, thing(short.resource))} {where}"
 
 
 def _first_up(text: str) -> str:

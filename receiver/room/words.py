@@ -62,7 +62,7 @@ def sentence(short: Shortage, cluster: str) -> str:
     """Say what does not suffice, without a verdict before it."""
     who = "the plan" if short.vm == "plan" else short.vm
     what = thing(short.resource)
-    need, missing = _of(short.resource, short.need, what), amount(short.resource, short.missing)
+    need, missing = much(short.resource, short.need, what), amount(short.resource, short.missing)
     have = amount(short.resource, short.have or 0)
     match short.scope:
         case Scope.PLACEMENT:
@@ -83,7 +83,7 @@ def sentence(short: Shortage, cluster: str) -> str:
             return f"{who} needs {need} of class {short.owner}, it has {have}, {missing} missing{why}"
         case Scope.QUOTA if short.peak is not None:
             peak, whole = (amount(short.resource, count) for count in (short.peak, short.need))
-            room = _of(short.resource, short.have or 0, what)
+            room = much(short.resource, short.have or 0, what)
             return f"quota {short.owner} leaves {room}, the plan needs {whole}, and {peak} while volumes are filled"
         case Scope.QUOTA:
             return f"the plan needs {need}, quota {short.owner} leaves {have}, {missing} missing"
@@ -174,7 +174,8 @@ def _but(answer: Answer) -> str:
     return f"; not known: {_and(parts)}" if parts else ""
 
 
-def _of(resource: str, count: int, what: str) -> str:
+def much(resource: str, count: int, what: str) -> str:
+    """Return `32.37 GiB memory`, or `1.415 CPU`: `what` is said once."""
     told = amount(resource, count)
     return told if told.endswith(what) else f"{told} {what}"
 

@@ -58,8 +58,11 @@ async def test_a_plan_that_does_not_fit_is_told_to_its_team_before_it_starts_and
         assert len(vendors.slack_roots()) == len(vendors.incidents()) == 1
         ((payload,),) = ask(service.folder, "SELECT payload FROM alerts")
         said = json.loads(payload)["annotations"]
-        assert "does not fit into west: the plan needs 57.03 GiB requests.memory" in said["summary"]
-        assert "17.03 GiB missing" in said["summary"]
+        assert said["summary"] == (
+            "west lacks 17.03 GiB requests.memory (quota payments/payments-quota): "
+            "plan cross-cluster-migration-k7x2 does not fit"
+        )
+        assert said["description"].startswith("The plan needs 57.03 GiB requests.memory, quota payments/payments-quota")
         assert "south fits, which leaves" in said["description"]
 
         quota = next(each for each in clusters["west"].objects.values() if each["kind"] == "ResourceQuota")
