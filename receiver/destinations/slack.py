@@ -53,7 +53,8 @@ BROADCAST = frozenset({Change.WORSE, Change.FAILED_AGAIN, Change.REOPENED, Chang
 CALLS = BROADCAST - {Change.AWAY}
 POST = "chat:write"
 """The scope without which nothing works."""
-CLOCK_SKEW_S = 300.0
+CLOCK_SKEW_S = 7_200.0
+"""The database may have been an hour ahead of Slack when a story was opened; what is looked for stands after it."""
 PAGE = 200
 MAX_PAGES = 10
 """A lost message was sent minutes ago: 2,000 newer ones in its channel are more than enough to look through."""
