@@ -58,3 +58,24 @@ async def test_after_a_clock_that_was_ahead_all_is_told_once(tmp_path: Path, sec
             assert await service.metric("mtv_receiver_times_corrected_total") > 0
         assert len(vendors.slack_roots()) == 1
         assert len(vendors.incidents()) == len(vendors.incidents_resolved()) == 1
+
+
+async def test_a_message_without_an_answer_is_found_after_a_clock_that_was_ahead_when_its_story_was_opened(
+    tmp_path: Path,
+) -> None:
+    """Slack's clock was right all the time: by ours, the message was there an hour before its story."""
+    async with FakeVendors() as vendors:
+        receivers = f"- name: platform\n  {slack('#platform', QUICK)}\n"
+        config = routes_yaml(vendors, tmp_path, top=TOP, receivers=receivers)
+        vendors.fail("slack", faults.cut_after(), on="chat.postMessage")
+        blind = vendors.fail("slack", faults.server_error(), on="conversations.*", always=True)
+        async with running(config, vendors) as service:
+            await service.post(alert(failed()))
+            await vendors.until(lambda v: v.seen("slack", "conversations.history"))
+        set_back(service, 3_600.0)
+        blind.cancel()
+        async with running(config, vendors) as service:
+            await vendors.until(lambda v: len(v.seen("slack", "conversations.history")) > 1)
+            await service.idle()
+        assert len(vendors.slack_roots()) == 1
+        assert len(vendors.seen("slack", "chat.postMessage")) == 1
