@@ -72,10 +72,10 @@ async def test_a_message_without_an_answer_is_found_after_a_clock_that_was_ahead
         async with running(config, vendors) as service:
             await service.post(alert(failed()))
             await vendors.until(lambda v: v.seen("slack", "conversations.history"))
-        set_back(service, 3_600.0)
-        blind.cancel()
-        async with running(config, vendors) as service:
-            await vendors.until(lambda v: len(v.seen("slack", "conversations.history")) > 1)
+            set_back(service, 3_600.0)  # nobody has corrected it yet when the message is looked for
+            ask(service.folder, "UPDATE deliveries SET due = due - 3600, unknown_at = unknown_at - 3600")
+            blind.cancel()
+            await vendors.until(lambda v: v.slack_roots())
             await service.idle()
         assert len(vendors.slack_roots()) == 1
         assert len(vendors.seen("slack", "chat.postMessage")) == 1
