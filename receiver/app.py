@@ -58,7 +58,7 @@ def build_app(
     webhook = Webhook(service, metrics)
     operation = Operation(service)
     api = Api(service)
-    capacity = CapacityApi(service, supply=service.supply)
+    capacity = CapacityApi(service)
 
     @partial(declared, Rule.WEBHOOK)
     async def take(request: Request) -> Response:
@@ -71,6 +71,7 @@ def build_app(
                 yield
             finally:
                 await capacity.aclose()
+                await service.forget_room()
 
     app = Starlette(
         routes=[

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -20,13 +22,15 @@ from receiver.http import own_version
 from receiver.kube import Cluster
 from receiver.metrics import Metrics
 from receiver.rendering import Renderer
-from receiver.room.supply import Supply
 from receiver.slack_presses import Presses
 from receiver.store import audit, claims, inbox, stories
 from receiver.store.audit import Kind
 from receiver.store.engine import Conn, Store, StoreBusyError, is_shared
 from receiver.store.upgrade import FileLock, LockedError, upgrade
 from receiver.work import DRAIN_S, Work
+
+if TYPE_CHECKING:
+    from receiver.room.supply import Supply
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +70,6 @@ class Service:
         self.store: Store | None = None
         """None until the service works."""
         self.presses = Presses(self)
-        self.supply = Supply(clock)
-        """The free room of clusters, for all who ask."""
         self.reload_problems: Sequence[str] = ()
         """What kept the newest configuration from being in force."""
         self._work: Work | None = None
@@ -79,6 +81,18 @@ class Service:
         self._reloading = asyncio.Lock()
         self._finishing: set[asyncio.Task[None]] = set()
         self.why_not_ready = "starting"
+
+    @cached_property
+    def supply(self) -> Supply:
+        """The free room of clusters, for all who ask. Loaded with the first of them: without clusters nobody does."""
+        from receiver.room.supply import Supply
+
+        return Supply(self.clock)
+
+    async def forget_room(self) -> None:
+        """End what is being read of clusters' room."""
+        if "supply" in self.__dict__:
+            await self.supply.aclose()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -183,7 +197,7 @@ class Service:
             raise dead.result()
 
     def _new(self, config: Config, store: Store) -> Work:
-        return Work(config, store, self.clock, self.metrics, self.presses, self.supply, self._died)
+        return Work(config, store, self.clock, self.metrics, self.presses, lambda: self.supply, self._died)
 
     def _died(self, error: BaseException) -> None:
         if self._dead is not None and not self._dead.done():

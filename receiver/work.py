@@ -8,7 +8,7 @@ import random
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -33,14 +33,12 @@ from receiver.identify import Identifier
 from receiver.inbox import InboxWorker
 from receiver.kube import Cluster
 from receiver.metrics import Metrics
+from receiver.model import Evidence, Identity, Room
 from receiver.reconcile import Reconciler
 from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
 from receiver.resettle import Resettler
 from receiver.retention import Retention
-from receiver.room.supply import Supply
-from receiver.rooms import Rooms
-from receiver.shortages import Shortages
 from receiver.silences import SilenceNotes
 from receiver.silencing import Silencing
 from receiver.slack_presses import Presses
@@ -50,6 +48,11 @@ from receiver.store.engine import Conn, Store, StoreBusyError, is_passing
 from receiver.telling import Teller
 from receiver.waits import Waits
 from receiver.watch import OwnAlerts
+
+if TYPE_CHECKING:
+    from receiver.room.supply import Supply
+    from receiver.rooms import Rooms
+    from receiver.shortages import Shortages
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +80,7 @@ class Work:
         clock: Clock,
         metrics: Metrics,
         pressed: Presses,
-        supply: Supply,
+        supply: Callable[[], Supply],
         on_dead: Callable[[BaseException], None],
     ) -> None:
         """`on_dead` is told when a worker ended that never should."""
@@ -94,6 +97,8 @@ class Work:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._passed_on: set[str] = set()
         self._warming: asyncio.Task[None] | None = None
+        self._rooms: Rooms | None = None
+        self._shortages: Shortages | None = None
 
     async def prepare(self, before: Work | None = None) -> None:
         """Make all that the configuration names. Raises what is wrong; then only `finish` is left to do.
@@ -131,7 +136,7 @@ class Work:
         self._digester = Digester(store, config, clock, metrics, owner=self._owner, on_change=deliverer.wake)
         self._gatherer = gatherer = Gatherer(
             store, config, clusters, recorder, redactor, clock, metrics,
-            room=Rooms(config, clusters, clock, self._supply).of, on_change=deliverer.wake, paging=deliverer.paging,
+            room=self._room, on_change=deliverer.wake, paging=deliverer.paging,
         )  # fmt: skip
         self._own = OwnAlerts(
             store, config, clusters, clock, metrics, redactor.text,
@@ -139,7 +144,12 @@ class Work:
             on_alert=self.accepted, on_change=gatherer.wake, on_plan=self._plan_read,
         )  # fmt: skip
         self._waits = Waits(store, config, clusters, clock, metrics, redactor.text, self._own)
-        self._shortages = Shortages(config, clusters, clock, metrics, self._supply, self._own)
+        if clusters:
+            from receiver.rooms import Rooms  # with the engine below: nobody pays for it who names no cluster
+            from receiver.shortages import Shortages
+
+            self._rooms = Rooms(config, clusters, clock, self._supply())
+            self._shortages = Shortages(config, clusters, clock, metrics, self._supply(), self._own)
         self._follower = Follower(
             store, config, clusters, self._identifier, recorder, metrics,
             on_change=self._changed, on_event=self._own.noticed,
@@ -163,6 +173,9 @@ class Work:
     def accepted(self) -> None:
         """Say that the inbox has something new."""
         self._inbox.wake()
+
+    async def _room(self, identity: Identity, evidence: Evidence) -> Room | None:
+        return await self._rooms.of(identity, evidence) if self._rooms is not None else None
 
     async def _plan_read(self, cluster: str, plan: dict[str, Any]) -> None:
         await self._waits.planned(cluster, plan)
@@ -195,7 +208,7 @@ class Work:
             "follow": self._follower.run,
             "watch": self._own.run,
             "waits": self._waits.run,
-            "shortages": self._shortages.run,
+            **({"shortages": self._shortages.run} if self._shortages is not None else {}),
             "reconcile": self._reconciler.run,
             "heartbeat": self._heartbeat.run,
             "deliver": self._deliverer.run,

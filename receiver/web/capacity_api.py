@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,8 +16,9 @@ from receiver.diagnose import UnknownPlanError, known_plan
 from receiver.guard import page
 from receiver.kube import Cluster, ClusterError
 from receiver.kube.kinds import is_name
-from receiver.plan_capacity import plan_capacity
-from receiver.room.supply import Supply
+
+if TYPE_CHECKING:
+    from receiver.room.supply import Supply
 
 PATH: Final = "/api/v1/capacity/plans/{namespace}/{name}"
 MAX_AT_A_TIME: Final = 8
@@ -34,14 +35,15 @@ class Judging(Protocol):
     clock: Clock
     clusters: Mapping[str, Cluster]
 
+    @property
+    def supply(self) -> Supply: ...
+
 
 class CapacityApi:
     """Judges plans, one computation of a plan at a time, whoever asks."""
 
-    def __init__(self, service: Judging, supply: Supply | None = None) -> None:
-        """`supply` may be shared with who else asks for room; without one it is our own."""
+    def __init__(self, service: Judging) -> None:
         self._service = service
-        self._supply = supply or Supply(service.clock)
         self._running: dict[Key, asyncio.Task[dict[str, Any]]] = {}
 
     def routes(self) -> list[Route]:
@@ -53,7 +55,6 @@ class CapacityApi:
         for task in self._running.values():
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
-        await self._supply.aclose()
 
     async def _answer(self, request: Request) -> Response:
         namespace, name = request.path_params["namespace"], request.path_params["name"]
@@ -90,8 +91,10 @@ class CapacityApi:
     async def _judge(self, home: Cluster, namespace: str, name: str) -> dict[str, Any]:
         service = self._service
         plan = await known_plan(home, namespace, name)
+        from receiver.plan_capacity import plan_capacity  # with the engine below, when somebody asks
+
         found = await plan_capacity(
-            service.config, home, plan, clusters=service.clusters, supply=self._supply, now=service.clock.now()
+            service.config, home, plan, clusters=service.clusters, supply=service.supply, now=service.clock.now()
         )
         return found.json()
 

@@ -18,6 +18,7 @@ from receiver.config.load import load
 from receiver.config.model import Auth, Config, Secret
 from receiver.destinations.registry import ALL
 from receiver.kube import Cluster
+from receiver.room.supply import Supply
 from receiver.web.capacity_api import MAX_AT_A_TIME, PATH, CapacityApi
 from receiver.web.openapi import document
 from tests.acceptance.test_openapi import Document
@@ -36,6 +37,9 @@ class Parts:
     config: Config
     clock: Clock = field(default_factory=SystemClock)
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.supply = Supply(self.clock)
 
 
 @dataclass
@@ -65,6 +69,7 @@ async def asking(folder: Path, targets: Mapping[str, str] = S4, *, auth: Auth | 
         async with serve(app) as url, httpx2.AsyncClient(timeout=30, base_url=url) as http:
             yield Asking(clusters, http, Document(document(app.routes, config)))
         await api.aclose()
+        await parts.supply.aclose()
         for cluster in parts.clusters.values():
             await cluster.aclose()
 
