@@ -26,7 +26,7 @@ from benchmarks.backlog import status_kb
 from benchmarks.ingest import CONFIG
 from benchmarks.odd import Odd, captured
 from benchmarks.table import Row, arguments, end
-from receiver.web.openapi import PATH
+from receiver.web.openapi_route import PATH
 from tests.acceptance.process import Process, process
 
 CONNECTIONS = 16

@@ -22,7 +22,7 @@ from receiver.ingest import Webhook
 from receiver.metrics import Metrics
 from receiver.service import Service
 from receiver.slack_socket import lines
-from receiver.web import actions_api, audit_api, explain_api, openapi, pagerduty_hook, retry_api, runbooks, slack
+from receiver.web import actions_api, audit_api, explain_api, openapi_route, pagerduty_hook, retry_api, runbooks, slack
 from receiver.web.api import Api
 from receiver.web.capacity_api import CapacityApi
 from receiver.web.operation import Operation
@@ -91,7 +91,7 @@ def build_app(
             *capacity.routes(),
             *pagerduty_hook.routes(service),
             *runbooks.routes(service),
-            *openapi.routes(service),
+            *openapi_route.routes(service),
         ],
         lifespan=lifespan,
         exception_handlers={404: operation.not_found, 405: operation.not_allowed, 500: operation.bug},

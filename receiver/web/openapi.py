@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from receiver.config.model import Auth, Config
-from receiver.guard import Rule, page, rule_of
+from receiver.guard import Rule, rule_of
 from receiver.http import own_version
 from receiver.web import pagerduty_hook
 from receiver.web.openapi_operations import OPERATIONS, Operation, error
 from receiver.web.openapi_schemas import SCHEMAS, TEXT, Schema
 
-PATH: Final = "/api/v1/openapi.json"
 VERSION: Final = "3.1.0"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _SIGNED: Final[dict[str, tuple[str, str]]] = {
@@ -34,21 +31,6 @@ _NOT_SIGNED_IN: Final = {
     Rule.WEBHOOK: error("Not signed in: use one of webhook_auth's secrets."),
     Rule.SIGNED: error("Not signed with the secret that we share."),
 }
-
-
-class Described(Protocol):
-    """What is described: `receiver.service.Service`."""
-
-    config: Config
-
-
-def routes(service: Described) -> list[Route]:
-    """Return the address."""
-
-    async def answer(request: Request) -> Response:
-        return JSONResponse(document(request.app.routes, service.config))
-
-    return [Route(PATH, page(service, answer))]
 
 
 def document(every: Iterable[BaseRoute], config: Config) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from receiver.web import explain_api
-from receiver.web.openapi import PATH
+from receiver.web.openapi_route import PATH
 from tests.acceptance.harness import Running, alert, body, failed, routes_yaml, running, slack
 from tests.fakes import faults
 from tests.fakes.vendors import FakeVendors

@@ -12,7 +12,12 @@ SERVE = "import receiver.__main__, receiver.cli.serve, json, sys; print(json.dum
 def test_serve_loads_neither_the_other_database_nor_what_only_some_destinations_and_commands_need() -> None:
     said = subprocess.run([sys.executable, "-c", SERVE], capture_output=True, text=True, check=True)
     modules = set(json.loads(said.stdout))
-    assert not modules & {"receiver.plan_capacity", "receiver.kube.client", "receiver.store.postgres"}
+    assert not modules & {
+        "receiver.capacity",
+        "receiver.plan_capacity",
+        "receiver.kube.client",
+        "receiver.store.postgres",
+    }
     loaded = {name.partition(".")[0] for name in modules}
     assert "sqlalchemy" in loaded  # the question was understood
     assert not loaded & {"psycopg", "alembic", "lightkube", "slack_sdk", "aiosmtplib", "rich", "h2", "greenlet"}

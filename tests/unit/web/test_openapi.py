@@ -23,8 +23,9 @@ from receiver.config.model import Auth, Config, Secret, Web
 from receiver.destinations.registry import ALL
 from receiver.guard import Rule, rule_of
 from receiver.store.engine import sqlite_url
-from receiver.web.openapi import PATH, document
+from receiver.web.openapi import document
 from receiver.web.openapi_operations import OPERATIONS
+from receiver.web.openapi_route import PATH
 from receiver.web.openapi_schemas import SCHEMAS
 from tests.fakes.server import serve
 
