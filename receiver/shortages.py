@@ -178,4 +178,5 @@ def _lack(short: Shortage, cluster: str) -> str:
 
 
 def _first_up(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Begin a sentence. A name that it begins with stays as it is written."""
+    return text[:1].upper() + text[1:] if text.startswith(("the ", "with ", "no ")) else text

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import os
+import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +22,7 @@ from tests.fleet import S4, Fleet, fleet, load
 
 pytestmark = [pytest.mark.anyio, pytest.mark.past_proxy("asks API servers by clients of its own")]
 
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "capacity"
 ROUTE = "{receiver: platform, routes: [{namespaces: ['payments'], receiver: payments}]}"
 RECEIVERS = f"{three('platform', '#platform')}{three('payments', '#payments')}"
 
@@ -110,3 +114,49 @@ async def test_the_story_of_a_stuck_migration_says_what_the_target_lacks_and_whe
             await vendors.until(lambda v: "*Room*" in json.dumps([one.blocks for one in v.slack_roots()]), timeout=30)
             shown = json.dumps([one.blocks for one in vendors.slack_roots()], ensure_ascii=False)
             assert "Take cluster south instead: the plan fits there" in shown
+
+
+def drawn(root: Any) -> str:
+    """Return a Slack message as text, what differs from run to run left out."""
+    lines = [root.text]
+    for block in root.blocks:
+        parts = block.get("elements") or [block.get("text")]
+        lines += [
+            "",
+            *(str(part["text"]) for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)),
+        ]
+    text = re.sub(r"\d{1,2} \w{3} \d{4} \d\d:\d\d UTC", "<now>", "\n".join(lines))
+    text = re.sub(r"<http[^|>]*\|([^>]*)>", r"\1", text)
+    return re.sub(r"routes\.yaml:\d+", "routes.yaml:<line>", text) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("s2-fragmented-memory", {"west": "s2-fragmented-memory.yaml"}),
+        ("s3-storage-short", {"west": "s3-storage-short.yaml"}),
+        ("s4-quota-short", S4),
+    ],
+)
+async def test_a_shortage_reads_in_slack_as_its_golden_file(
+    name: str, targets: Mapping[str, str], tmp_path: Path
+) -> None:
+    """UPDATE_GOLDEN=1 rewrites the file; read the difference."""
+    async with fleet(tmp_path, targets) as clusters, watching(tmp_path, clusters) as (service, vendors):
+        await service.until_state("firing", timeout=30)
+
+        async def complete() -> bool:
+            return all(one["state"] == "delivered" for one in await service.deliveries())
+
+        await service.until(complete, timeout=30)
+        await vendors.until(
+            lambda v: "Not known" in drawn(v.slack_roots()[0]) or "runbook" in drawn(v.slack_roots()[0])
+        )
+        await service.idle()
+        (root,) = vendors.slack_roots()
+    file = GOLDEN / f"{name}.slack.txt"
+    # Tickets and pages get their links at different moments.
+    text = re.sub(r"Told: .*?, because", "Told: …, because", drawn(root))
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        file.write_text(text)
+    assert text == file.read_text()
