@@ -21,8 +21,9 @@ KILLING_S = 25.0
 
 @pytest.mark.parametrize("on", [chaos.on_sqlite, chaos.on_postgres], ids=["sqlite", "postgresql-3-replicas"])
 async def test_kills_cuts_and_jumping_clocks_lose_nothing_and_double_nothing(
-    on: Callable[..., Coroutine[Any, Any, tuple[Run, float]]],
+    on: Callable[..., Coroutine[Any, Any, tuple[Run, float]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chaos, "POST_EVERY_ON_POSTGRESQL_S", chaos.POST_EVERY_S)  # few kills leave little behind
     run, _ = await on(KILLS, time.monotonic() + KILLING_S, random.Random(7), stop=False)
     world = run.world
     twice = world.twice()

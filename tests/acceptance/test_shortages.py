@@ -22,7 +22,7 @@ from tests.fleet import S4, Fleet, fleet, load
 
 pytestmark = [pytest.mark.anyio, pytest.mark.past_proxy("asks API servers by clients of its own")]
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "capacity"
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "shortages"
 ROUTE = "{receiver: platform, routes: [{namespaces: ['payments'], receiver: payments}]}"
 RECEIVERS = f"{three('platform', '#platform')}{three('payments', '#payments')}"
 
@@ -154,7 +154,7 @@ async def test_a_shortage_reads_in_slack_as_its_golden_file(
         )
         await service.idle()
         (root,) = vendors.slack_roots()
-    file = GOLDEN / f"{name}.slack.txt"
+    file = GOLDEN / f"{name}.txt"
     # Tickets and pages get their links at different moments.
     text = re.sub(r"Told: .*?, because", "Told: …, because", drawn(root))
     if os.environ.get("UPDATE_GOLDEN") == "1":
