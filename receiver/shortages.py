@@ -34,6 +34,8 @@ PER_MINUTE: Final = 6
 """Plans of a cluster that are judged in a minute: each asks several clusters for a dozen lists."""
 AGAIN_S: Final = 300.0
 """How often a Plan is judged again that was short, or of which too little could be read."""
+BEGUN_S: Final = 15.0
+"""A Plan that runs is read within what reading such Plans may cost (`receiver.watch_pace`), as late as by the watch."""
 MOST_SAID: Final = 5
 
 
@@ -42,6 +44,7 @@ class Voice(Protocol):
 
     async def ours(self) -> bool: ...
     def told(self, uid: str, name: str) -> bool: ...
+    def may_read(self, cluster: str, uid: str) -> bool: ...
     async def read(self, cluster: str, uid: str) -> dict[str, Any] | None: ...
     async def tell(self, cluster: str, uid: str, notices: Notices) -> None: ...
 
@@ -101,7 +104,7 @@ class Shortages:
             return
         now = self._clock.monotonic()
         self._sort(one, index.rows(), now)
-        uid = one.turns.next(now)
+        uid = one.turns.next(now, lambda uid: not one.executing[uid] or self._voice.may_read(one.config.name, uid))
         if uid is not None:
             await self._judge(one, uid)
 
@@ -116,7 +119,8 @@ class Shortages:
             if one.executing.get(uid) is not row.executing:
                 version = int(row.resource_version) if row.resource_version.isdecimal() else 0
                 one.turns.remove(uid)
-                one.turns.add(uid, now, newest=None if one.synced or row.executing else version)
+                due = now + BEGUN_S if row.executing else now
+                one.turns.add(uid, due, newest=None if one.synced or row.executing else version)
                 one.executing[uid] = row.executing
         one.synced = True
 
