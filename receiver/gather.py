@@ -26,7 +26,7 @@ from receiver.enrichers.unrecognised import Tally, newly_unrecognised
 from receiver.kube import Cluster
 from receiver.kube.sharing import SharedCluster
 from receiver.metrics import Metrics
-from receiver.model import Alert, Evidence, Identity, Room
+from receiver.model import CAPACITY, Alert, Evidence, Identity, Impact, Room
 from receiver.record import Recorder
 from receiver.routing.tree import Routed, route
 from receiver.store import deliveries, snapshots, stories
@@ -46,6 +46,8 @@ LEASE_SLACK_S = 30.0
 """For how much longer than the reading may take a story is ours."""
 LATECOMERS_S = 5.0
 """A story also takes what was read for others so shortly before it wanted evidence: an alert is older than that."""
+
+LACKS_ROOM = "Nothing is down: the plan lacks room where it goes, and no VM has failed because of it."
 
 
 class Gatherer:
@@ -176,9 +178,10 @@ class Gatherer:
         runbook = await self._shelf.runbook(cluster, identity, alert)
         now, timeout_s = self._clock.now(), self._config.global_.evidence_timeout_s
         if identity.kind != "plan":
-            return await gather_other(
+            found = await gather_other(
                 cluster, alert, redactor=self._redactor, now=now, timeout_s=timeout_s, runbook=runbook
             )
+            return replace(found, impact=Impact.NONE, impact_text=LACKS_ROOM) if identity.kind == CAPACITY else found
         seen = {name: one.for_one_waiting(waited_s) for name, one in self._shared.items()}
         evidence = await gather_plan(
             seen[cluster.name],
@@ -197,8 +200,14 @@ class Gatherer:
             },
             kept=self._kept,
         )
-        evidence = replace(evidence, room=await self._room(identity, evidence))
+        evidence = replace(evidence, room=await self._with_story(identity, await self._room(identity, evidence)))
         return await self._shelf.for_cause(cluster, identity, evidence, alert)
+
+    async def _with_story(self, identity: Identity, room: Room | None) -> Room | None:
+        """Return what is known of the room, with the open story that tells of the shortage."""
+        if room is None or not identity.uid:
+            return room
+        return replace(room, story=await self._store.read(partial(_shortage, uid=identity.uid)))
 
     async def _kept(self, plan: str, run: str) -> tuple[Mapping[str, Any], datetime] | None:
         """Return what our watch saw of a run before Forklift deleted it."""
@@ -216,6 +225,12 @@ class Gatherer:
 
 async def _draft(conn: Conn, story: str) -> Draft | None:
     return await stories.load_draft(conn, story, await stories.now_of(conn))
+
+
+async def _shortage(conn: Conn, uid: str) -> str:
+    """Return the id of the open story that says that this Plan lacks room, or the empty string."""
+    found = await stories.find_open(conn, [f"{CAPACITY}/{uid}"], await stories.now_of(conn))
+    return found[0].id if found else ""
 
 
 async def _nothing_yet(conn: Conn, story: str, seen_due: float | None) -> None:

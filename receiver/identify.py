@@ -18,7 +18,7 @@ from receiver.enrichers.facts import facts_of
 from receiver.enrichers.planstate import plan_phase, run_uid
 from receiver.enrichers.vms import count_vms, run_vms
 from receiver.kube import Cluster, ClusterError, PlanRow
-from receiver.model import Alert, Identity, PlanPhase, PlanState
+from receiver.model import CAPACITY, Alert, Identity, PlanPhase, PlanState
 from receiver.patience import Patience
 
 T = TypeVar("T")
@@ -317,7 +317,7 @@ def _asked(cluster: str, uid: str, namespace: str, name: str) -> Identity:
 
 def _room_for(plan: Identity, uid: str) -> Identity:
     """Return a subject of its own, routed as its Plan: that room lacks ends when there is room."""
-    return replace(plan, subject=f"capacity/{uid}", kind="capacity", uid="", alias="", complete=True)
+    return replace(plan, subject=f"{CAPACITY}/{uid}", kind=CAPACITY, uid="", alias="", complete=True)
 
 
 def _from_row(asked: Identity, row: PlanRow, shared: tuple[str, ...]) -> Identity:

@@ -1,7 +1,7 @@
 """One transaction from alerts to deliveries: which story, what it becomes, who is to show it.
 
 Everything here runs inside `Store.write`: look-ups come before, sending comes after. The rules themselves are in
-`receiver.story`; this module applies them to rows.
+`receiver.story`, how a story opens in `receiver.opening`; this module applies them to rows.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from receiver import ids
 from receiver.config.model import Config
 from receiver.incoming import Incoming as Incoming
-from receiver.incoming import names_of, put, title_of, told_already
+from receiver.incoming import names_of, put, told_already
 from receiver.merge import merge
 from receiver.model import (
     EARLIER,
@@ -27,6 +26,7 @@ from receiver.model import (
     StoryState,
     VMCounts,
 )
+from receiver.opening import Opener
 from receiver.routing.tree import Routed
 from receiver.store import attention, order, stories
 from receiver.store.drafts import Draft
@@ -36,9 +36,6 @@ from receiver.store.own_alerts import SOURCE as OWN
 from receiver.story import Judgement, Standing, entry_key, is_worse, judge, news_in, primary, severer
 from receiver.telling import Teller
 from receiver.watch_rules import WAITS
-
-IDENTIFY_AGAIN_S = 2.0
-"""First wait before an identity that could not be had is asked for again."""
 
 
 @dataclass(slots=True)
@@ -71,7 +68,7 @@ class Recorder:
     def __init__(self, config: Config, teller: Teller, random: Callable[[], int]) -> None:
         self._config = config
         self._teller = teller
-        self._random = random
+        self._opener = Opener(config, random)
 
     async def record(self, conn: Conn, batch: Sequence[Incoming]) -> Recorded:
         """Write a batch of looked-up alerts; per fingerprint the highest inbox number wins."""
@@ -148,7 +145,7 @@ class Recorder:
         known = draft.identity is not None and draft.identity.complete
         draft.identify_due = None if identity.complete else now + again_in_s
         if identity.complete or not known:
-            self._know(draft, identity)
+            self._opener.know(draft, identity)
         routed = {row.alert.fingerprint: route_alert(row.alert) for row in draft.failures if row.firing}
         await self._settle(conn, draft, plan, routed)
         return draft.id
@@ -183,10 +180,9 @@ class Recorder:
             before, draft.evidence = draft.evidence, evidence
             if evidence.phase is PlanPhase.FAILED:  # a run that goes on has not failed yet
                 draft.run = draft.run or evidence.run
-            if draft.open:
-                draft.note_change(*news_in(before, evidence))
             routed = {}
             if draft.open:
+                draft.note_change(*news_in(before, evidence))
                 routed = {row.alert.fingerprint: route_alert(draft, row.alert) for row in draft.failures if row.firing}
             await self._publish(conn, draft, routed)
         if evidence.complete or draft.gather_tries >= 1:
@@ -229,7 +225,7 @@ class Recorder:
 
     def _update(self, draft: Draft, one: Incoming) -> Draft:
         if draft.identity is None or one.identity.complete or not draft.identity.complete:
-            self._know(draft, one.identity)
+            self._opener.know(draft, one.identity)
         old = draft.alerts.get(one.alert.fingerprint)
         put(draft, one)
         if one.late_copy:
@@ -256,82 +252,12 @@ class Recorder:
                 await stories.save(conn, last, None, "", "")
             return None
         if one.role == "success":
-            return self._success_story(one, now)
+            return self._opener.success(one, now)
         within = self._config.global_.reopen_within_s
         if last is not None and last.failures and last.closed is not None and now - last.closed <= within:
             put(last, one)
-            return self._reopen(last, one)
-        return self._new_story(one, now, last.id if last else "")
-
-    def _new_story(self, one: Incoming, now: float, previous: str) -> Draft:
-        draft = Draft(
-            id=ids.ulid(now, self._random()),
-            subject=one.identity.subject,
-            kind=one.identity.kind,
-            severity=one.alert.labels.get("severity", "warning"),
-            title="",
-            opened=now,
-            now=now,
-            previous=previous,
-            new=True,
-            test=one.source == "test",
-        )
-        self._know(draft, one.identity)
-        draft.title = draft.title or title_of(one)
-        put(draft, one)
-        draft.note_change(Change.FIRED, f"{one.alert.name or 'an alert'} fires")
-        self._want_evidence(draft)
-        return draft
-
-    def _success_story(self, one: Incoming, now: float) -> Draft:
-        draft = self._new_story(one, now, "")
-        draft.severity = one.alert.labels.get("severity", "info")
-        draft.gather_due = draft.identify_due = None
-        draft.state, draft.outcome, draft.closed = StoryState.RESOLVED, Outcome.FIXED, now
-        return draft
-
-    def _reopen(self, draft: Draft, one: Incoming) -> Draft:
-        draft.state, draft.outcome, draft.closed = StoryState.FIRING, None, None
-        draft.reopens += 1
-        draft.note, draft.ack, draft.worse_at = "", None, None
-        draft.not_told = {}
-        draft.run, draft.evidence, draft.plan_phase = "", None, None
-        self._know(draft, one.identity)
-        draft.severity = one.alert.labels.get("severity", draft.severity)
-        draft.note_change(Change.REOPENED, f"{one.alert.name or 'the alert'} fires again")
-        self._want_evidence(draft)
-        return draft
-
-    def _know(self, draft: Draft, identity: Identity) -> None:
-        before = draft.identity
-        draft.identity = identity
-        draft.subject = identity.subject
-        draft.alias = identity.alias or draft.alias
-        draft.kind = identity.kind
-        if identity.kind == "plan":
-            place = f"{identity.namespace}/" if identity.namespace else ""
-            draft.title = f"plan {place}{identity.name or identity.uid}"
-        if not identity.complete:
-            draft.identify_due = draft.identify_due or draft.now + IDENTIFY_AGAIN_S
-        else:
-            draft.identify_due = None
-        if (
-            before is not None
-            and not draft.new
-            and (before.facts, before.missing) != (identity.facts, identity.missing)
-        ):
-            draft.note_change(Change.IDENTITY, "more is known about the plan")
-            read = draft.evidence is not None and draft.evidence.complete
-            if not before.complete and identity.complete and not read:
-                self._want_evidence(draft)
-
-    def _want_evidence(self, draft: Draft) -> None:
-        identity = draft.identity
-        if identity is None or identity.cluster not in {cluster.name for cluster in self._config.clusters}:
-            return
-        if identity.kind == "plan" and not identity.namespace:
-            return  # nothing to read before the Plan is found; then evidence is wanted
-        draft.gather_due, draft.gather_tries = draft.now, 0
+            return self._opener.reopen(last, one)
+        return self._opener.open(one, now, last.id if last else "")
 
     async def _settle(self, conn: Conn, draft: Draft, plan: PlanState, routed: Mapping[str, Routed]) -> Change | None:
         """Judge a story and tell what changed."""
@@ -373,7 +299,7 @@ class Recorder:
         draft.note = judgement.note
         if judgement.change is Change.FAILED_AGAIN:
             draft.evidence, draft.run = None, plan.run
-            self._want_evidence(draft)
+            self._opener.want_evidence(draft)
         elif plan.phase is PlanPhase.FAILED and judgement.state is StoryState.FIRING:
             draft.run = draft.run or plan.run
         if judgement.close_as is not None:

@@ -16,7 +16,7 @@ from receiver.config.model import Config
 from receiver.digests import LATEST_S
 from receiver.metrics import Metrics
 from receiver.model import CALL_EVERY_S
-from receiver.record import IDENTIFY_AGAIN_S
+from receiver.opening import IDENTIFY_AGAIN_S
 from receiver.store import claims, inbox, jobs, manners, retention, rounds, sizes, snapshots
 from receiver.store.engine import Conn, Store, is_of_store
 from receiver.store.jobs import Turn

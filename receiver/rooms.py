@@ -1,4 +1,8 @@
-"""Does the Plan of a story find room in its target, or in another cluster? For stories that it may explain."""
+"""Does the Plan of a story find room in its target, or in another cluster?
+
+Every failed or stuck Plan is asked about, but in a storm only those that room may explain: what a storm costs the
+clusters must not grow with the number of its Plans.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ CAPACITY_CAUSES: Final = frozenset(
 
 
 def may_explain(evidence: Evidence) -> bool:
-    """Can room, or the lack of it, tell something about this? A storm of other failures asks for nothing."""
+    """Can room, or the lack of it, tell why this failed or waits?"""
     cause = evidence.cause.id if evidence.cause is not None else ""
     return evidence.mode == "live" or bool(evidence.waits) or cause in CAPACITY_CAUSES
 
@@ -44,9 +48,9 @@ class Rooms:
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def of(self, identity: Identity, evidence: Evidence) -> Room | None:
-        """Return what is known of a Plan's room; None where it explains nothing, or nothing could be had in time."""
-        home = self._clusters.get(identity.cluster)
-        if home is None or not identity.namespace or not may_explain(evidence):
+        """Return what is known of a Plan's room; None where that would tell nothing, or could not be had in time."""
+        home, explains = self._clusters.get(identity.cluster), may_explain(evidence)
+        if home is None or not identity.namespace or not (explains or not self._gate.locked()):
             return None
         try:
             async with asyncio.timeout(TIMEOUT_S), self._gate:
@@ -57,6 +61,8 @@ class Rooms:
                     self._config, home, plan, clusters=self._clusters, supply=self._supply, now=self._clock.now()
                 )
         except (TimeoutError, ClusterError):
+            return None
+        if found.verdict is Verdict.UNKNOWN and not explains:
             return None
         others = found.ranking.clusters
         return Room(

@@ -10,9 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol
-
-import structlog
+from typing import Final
 
 from receiver.capacity import Proof, Scope, Shortage, Verdict
 from receiver.clock import Clock
@@ -25,9 +23,8 @@ from receiver.room.result import PlanCapacity
 from receiver.room.supply import Supply
 from receiver.room.words import much, owner, reason, sentence, thing
 from receiver.waits_pace import Turns
-from receiver.watch_rules import Notice, Notices
-
-log = structlog.get_logger(__name__)
+from receiver.watch_rules import Notice
+from receiver.watching import Voice, for_ever, live
 
 TICK_S: Final = 1.0
 PER_MINUTE: Final = 6
@@ -37,16 +34,8 @@ AGAIN_S: Final = 300.0
 BEGUN_S: Final = 15.0
 """A Plan that runs is read within what reading such Plans may cost (`receiver.watch_pace`), as late as by the watch."""
 MOST_SAID: Final = 5
-
-
-class Voice(Protocol):
-    """What reads Plans and speaks for us: `receiver.watch.OwnAlerts`."""
-
-    async def ours(self) -> bool: ...
-    def told(self, uid: str, name: str) -> bool: ...
-    def may_read(self, cluster: str, uid: str) -> bool: ...
-    async def read(self, cluster: str, uid: str) -> dict[str, Any] | None: ...
-    async def tell(self, cluster: str, uid: str, notices: Notices) -> None: ...
+_OF_A_VM: Final = (Scope.NODE, Scope.PLACEMENT)
+"""The owner of these is the node that comes closest, which changes with every pod."""
 
 
 @dataclass(slots=True)
@@ -79,24 +68,15 @@ class Shortages:
         self._metrics = metrics
         self._supply = supply
         self._voice = voice
-        live = [one for one in config.clusters if one.name in clusters and one.must_gather is None]
-        self._watched = [_Watched(one, clusters[one.name]) for one in live]
+        self._watched = [_Watched(one, cluster) for one, cluster in live(config, clusters)]
 
     async def run(self) -> None:
         """Work for ever."""
+        again = partial(for_ever, name="shortages", clock=self._clock, metrics=self._metrics)
         async with asyncio.TaskGroup() as all_of_them:
             all_of_them.create_task(asyncio.Event().wait())  # a worker never ends, not even without clusters
             for one in self._watched if CAPACITY_SHORT in self._config.watch.alerts else ():
-                all_of_them.create_task(self._every(partial(self._round, one)))
-
-    async def _every(self, work: Any) -> None:
-        while True:
-            try:
-                await work()
-            except Exception:
-                self._metrics.bugs.labels("shortages").inc()
-                log.exception("shortages.bug")
-            await self._clock.sleep(TICK_S)
+                all_of_them.create_task(again(partial(self._round, one), TICK_S))
 
     async def _round(self, one: _Watched) -> None:
         index = one.cluster.plans()
@@ -130,7 +110,8 @@ class Shortages:
         if plan is None:
             one.turns.again(uid, self._clock.monotonic() + AGAIN_S)
             return
-        state = f"{plan['metadata'].get('generation')}/{run_uid(plan)}"
+        generation = plan["metadata"].get("generation") or 0
+        state = f"{generation}/{run_uid(plan)}"
         if not told and one.judged.get(uid) == state:
             one.turns.remove(uid)
             return
@@ -139,7 +120,7 @@ class Shortages:
         )
         short = found.verdict is Verdict.SHORT
         if short or (told and found.verdict is not Verdict.UNKNOWN):
-            await self._voice.tell(one.config.name, uid, {CAPACITY_SHORT: notice(found) if short else None})
+            await self._voice.tell(one.config.name, uid, {CAPACITY_SHORT: notice(found, generation) if short else None})
         if short or found.verdict is Verdict.UNKNOWN:
             one.judged.pop(uid, None)
             one.turns.again(uid, self._clock.monotonic() + AGAIN_S)
@@ -153,8 +134,8 @@ def may_lack(row: PlanRow) -> bool:
     return row.executing or (row.ready and not (row.failed or row.succeeded))
 
 
-def notice(found: PlanCapacity) -> Notice:
-    """Say what is short, and which cluster would do. No ages: what is said anew is news."""
+def notice(found: PlanCapacity, generation: int = 0) -> Notice:
+    """Say what is short, and which cluster would do: once per generation of the Plan and kind of result."""
     cluster = found.answer.cluster
     short = sorted(found.answer.shortages, key=lambda each: (not each.certain, -each.share))
     said = [
@@ -167,7 +148,21 @@ def notice(found: PlanCapacity) -> Notice:
         said.append(f"{'No other cluster fits' if found.ranking.none_fits else 'Other clusters'}: {others}.")
     said.append(f"Nothing is blocked by this. All figures: mtv-receiver capacity plan {found.plan}")
     name = found.plan.rpartition("/")[2]
-    return Notice(f"{_lack(short[0], cluster)}: plan {name} does not fit", "\n".join(said))
+    headline = f"{_lack(short[0], cluster)}: plan {name} does not fit"
+    return Notice(headline, "\n".join(said), f"generation {generation}: {_result(found)}")
+
+
+def _result(found: PlanCapacity) -> str:
+    """Return what is short and which clusters would do, without figures: those move with every pod."""
+    short = sorted(
+        {
+            f"{thing(each.resource)} {each.scope.value} {each.vm if each.scope in _OF_A_VM else each.owner}"
+            f"{'' if each.certain else ' probably'}"
+            for each in found.answer.shortages
+        }
+    )
+    fits = sorted(one.cluster for one in found.ranking.clusters if one.verdict is Verdict.FITS)
+    return "; ".join(one.strip() for one in (*short, *(f"{name} fits" for name in fits)))
 
 
 def _lack(short: Shortage, cluster: str) -> str:

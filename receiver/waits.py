@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -31,7 +31,8 @@ from receiver.stuck import Stuck, View, not_ready, to_json
 from receiver.waits_going import Going, seen_in
 from receiver.waits_pace import UNREADY_PER_MINUTE, VIEW_EVERY_S, VIEWS_PER_MINUTE, Turns
 from receiver.waits_rules import is_news, not_ready_notice, stuck_notice, waits_of
-from receiver.watch_rules import NOT_READY, STUCK, Notices
+from receiver.watch_rules import NOT_READY, STUCK
+from receiver.watching import Voice, for_ever, live
 
 log = structlog.get_logger(__name__)
 
@@ -44,16 +45,6 @@ UNREADY_EVERY_S = 60.0
 """How often a Plan that is not ready is read while it changes, or while something is too young to be told."""
 PLACES_FRESH_S = 600.0
 """How long a Provider that was read counts."""
-
-
-class Voice(Protocol):
-    """What reads Plans and speaks for us: `receiver.watch.OwnAlerts`."""
-
-    async def ours(self) -> bool: ...
-    def told(self, uid: str, name: str) -> bool: ...
-    def may_read(self, cluster: str, uid: str) -> bool: ...
-    async def read(self, cluster: str, uid: str) -> dict[str, Any] | None: ...
-    async def tell(self, cluster: str, uid: str, notices: Notices) -> None: ...
 
 
 @dataclass(slots=True)
@@ -94,24 +85,15 @@ class Waits:
             for provider in one.providers
             if one.name in clusters
         }
-        live = [one for one in config.clusters if one.name in clusters and one.must_gather is None]
-        self._watched = {one.name: _Watched(one, clusters[one.name]) for one in live}
+        self._watched = {one.name: _Watched(one, cluster) for one, cluster in live(config, clusters)}
 
     async def run(self) -> None:
         """Work for ever."""
+        again = partial(for_ever, name="waits", clock=self._clock, metrics=self._metrics)
         async with asyncio.TaskGroup() as all_of_them:
             for one in self._watched.values():  # a cluster that hangs holds up no other
-                all_of_them.create_task(self._rounds(one))
+                all_of_them.create_task(again(partial(self._round, one), TICK_S))
             await asyncio.Event().wait()  # without a cluster, too: a worker never ends
-
-    async def _rounds(self, one: _Watched) -> None:
-        while True:
-            try:
-                await self._round(one)
-            except Exception:
-                self._metrics.bugs.labels("waits").inc()
-                log.exception("waits.bug")
-            await self._clock.sleep(TICK_S)
 
     async def _round(self, one: _Watched) -> None:
         index = one.cluster.plans()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ from receiver.store.engine import Conn, Store
 from receiver.store.jobs import Turn
 from receiver.watch_pace import Pace
 from receiver.watch_rules import STUCK, UNALERTED, VM_FAILED, Failing, Notices, Standing, failing_of, judge
+from receiver.watching import for_ever, live
 
 log = structlog.get_logger(__name__)
 
@@ -116,9 +117,7 @@ class OwnAlerts:
         self._on_change = on_change
         self._on_plan = on_plan
         self._silenced = silenced
-        # What was gathered once does not go on: it raises nothing.
-        live = [one for one in config.clusters if one.name in clusters and one.must_gather is None]
-        self._watched = {one.name: _Watched(one, clusters[one.name]) for one in live}
+        self._watched = {one.name: _Watched(one, cluster) for one, cluster in live(config, clusters)}
         self._raised: dict[str, dict[str, Alert]] = {}
         """Our alerts that fire: Plan's UID → fingerprint → alert."""
         self._kept_back: dict[str, dict[str, Alert]] = {}
@@ -147,10 +146,11 @@ class OwnAlerts:
 
     async def run(self) -> None:
         """Work for ever."""
+        again = partial(for_ever, name="watch", clock=self._clock, metrics=self._metrics)
         async with asyncio.TaskGroup() as all_of_them:
             for one in self._watched.values():  # a cluster that hangs holds up no other
-                all_of_them.create_task(self._every(TICK_S, partial(self._round, one)))
-            all_of_them.create_task(self._every(JUDGE_EVERY_S, self._judge_waiting))
+                all_of_them.create_task(again(partial(self._round, one), TICK_S))
+            all_of_them.create_task(again(self._judge_waiting, JUDGE_EVERY_S))
 
     async def ours(self) -> bool:
         """Is it our turn to read Plans and to raise alerts? Then with all that whoever had it before has raised."""
@@ -183,18 +183,6 @@ class OwnAlerts:
         one = self._watched[cluster]
         row = one.cluster.plans().by_uid(uid)
         return await self._take(one, row, self._clock.monotonic()) if row is not None else None
-
-    async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while True:
-            await self._safely(work())
-            await self._clock.sleep(seconds)
-
-    async def _safely(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:
-            self._metrics.bugs.labels("watch").inc()
-            log.exception("watch.bug")
 
     async def _round(self, one: _Watched) -> None:
         if not one.current or not await self.ours():

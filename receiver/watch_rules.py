@@ -24,6 +24,8 @@ NOT_READY = "MTVPlanNotReady"
 UNALERTED = "MTVPlanFailedUnalerted"
 WAITS = (STUCK, NOT_READY, CAPACITY_SHORT)
 """Nothing has failed yet: these tell that a Plan does not go on, or will not. `receiver.waits_rules` says when."""
+RESULT = "result"
+"""Annotation with the `result` of a Notice."""
 _NAMES = 5
 
 
@@ -51,6 +53,8 @@ class Notice:
 
     summary: str
     description: str
+    result: str = ""
+    """What was found, without figures: while this stays the same, other words are no news. Empty: all words are."""
 
 
 Notices = Mapping[str, Notice | None]
@@ -102,6 +106,8 @@ def judge(now: Standing, cluster: ClusterConfig | None, at: datetime, on: Sequen
         notice = now.notices.get(name)
         if name in on and notice is not None and _may_wait(name, now.row):
             told = _alert(name, "warning", now.row, cluster, notice.summary, notice.description, at)
+            if notice.result:
+                told = replace(told, annotations={**told.annotations, RESULT: notice.result})
             changed += _told(told, old)
     if UNALERTED in on and now.unalerted and _failed(now.row) and not now.taken_over:
         changed += _told(_unalerted(now.row, cluster, at), old)
@@ -139,7 +145,9 @@ def _told(alert: Alert, old: Mapping[str, Alert]) -> tuple[Alert, ...]:
     known = old.get(alert.fingerprint)
     if known is None:
         return (alert,)
-    return () if known.annotations == alert.annotations else (replace(alert, starts_at=known.starts_at),)
+    result = alert.annotations.get(RESULT)
+    same = known.annotations == alert.annotations or (result is not None and known.annotations.get(RESULT) == result)
+    return () if same else (replace(alert, starts_at=known.starts_at),)
 
 
 def _vm_failed(row: PlanRow, failing: Failing, severity: str, cluster: ClusterConfig, at: datetime) -> Alert:

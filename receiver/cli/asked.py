@@ -1,13 +1,17 @@
-"""Which cluster a command asks: a must-gather, one of the configuration's, or the one that kubectl would ask."""
+"""What a command asks that is about one plan: a must-gather, one of the configuration's clusters, or kubectl's."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, NoReturn
 
+import typer
 import yaml
 
 from receiver import build
@@ -16,7 +20,8 @@ from receiver.cli.output import fail
 from receiver.config.load import ConfigError, load
 from receiver.config.model import Config, Route
 from receiver.destinations.registry import ALL
-from receiver.kube import Cluster
+from receiver.diagnose import UnknownPlanError
+from receiver.kube import Cluster, ClusterError
 from receiver.kube.account import in_pod
 from receiver.kube.api import Limits
 from receiver.kube.client import LiveCluster
@@ -26,6 +31,15 @@ from receiver.kube.mustgather import MustGather
 DEFAULT_CONFIG = Path("routes.yaml")
 _MAX_KUBECONFIG = 1_048_576
 
+PlanArgument = Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The migration plan.")]
+MustGatherOption = Annotated[
+    Path | None, typer.Option(metavar="DIR|TAR", help="Read a must-gather instead of a cluster.")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="MTV_RECEIVER_CONFIG", help="The configuration. [default: routes.yaml]"),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -33,6 +47,14 @@ class Asked:
 
     cluster: Cluster
     what: str
+
+
+def plan_named(which: str, like: str) -> tuple[str, str]:
+    """Return the namespace and the name of a plan. Exits 2 where it is none, with `like` as an example."""
+    namespace, slash, name = which.partition("/")
+    if not slash or not is_name(namespace) or not is_name(name):
+        fail(Exit.USAGE, f"{which!r} is no plan", f"name it as NAMESPACE/NAME, for example {like}")
+    return namespace, name
 
 
 def config_or_default(file: Path | None) -> Config:
@@ -59,6 +81,35 @@ def choose(config: Config, must_gather: Path | None, name: str | None) -> Asked:
         or _of_kubectl()
         or fail(Exit.UNASKED, "no cluster to ask", "give --must-gather, a configuration with clusters, or KUBECONFIG")
     )
+
+
+@asynccontextmanager
+async def opened(config: Config, asked: Asked) -> AsyncIterator[dict[str, Cluster]]:
+    """Hold the clusters of the configuration open, none beside a must-gather; at the end the one that is asked, too."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asked.cluster.aclose)
+        clusters = {} if isinstance(asked.cluster, MustGather) else build.clusters(config)
+        for other in clusters.values():
+            stack.push_async_callback(other.aclose)
+        yield clusters
+
+
+@contextmanager
+def answering(asked: Asked) -> Iterator[None]:
+    """Exit 2 where there is no such plan, and 3 where whoever is asked cannot tell."""
+    try:
+        yield
+    except UnknownPlanError as error:
+        _refuse(Exit.USAGE, str(error))
+    except ClusterError as error:
+        _refuse(Exit.UNASKED, error.message if ";" in error.message else f"{error.message}; asked: {asked.what}")
+
+
+def _refuse(code: Exit, text: str) -> NoReturn:
+    """Say why there is no answer. What stands in files and answers of others may hold anything."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    sys.stderr.write(f"{' '.join(line.split())}\n")
+    raise typer.Exit(code)
 
 
 def _configured(config: Config, name: str) -> Asked | None:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from contextlib import AsyncExitStack
+from contextlib import aclosing
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from receiver import build
 from receiver.capacity import Vector, Verdict
-from receiver.cli.asked import Asked, choose, config_or_default
+from receiver.cli.asked import (
+    Asked,
+    ConfigOption,
+    MustGatherOption,
+    PlanArgument,
+    answering,
+    choose,
+    config_or_default,
+    opened,
+    plan_named,
+)
 from receiver.cli.common import Exit
-from receiver.cli.output import JSON_OPTION, console, fail, print_json
+from receiver.cli.output import JSON_OPTION, console, print_json
 from receiver.clock import SystemClock
 from receiver.config.model import Config
-from receiver.diagnose import UnknownPlanError, known_plan
-from receiver.kube import ClusterError
-from receiver.kube.kinds import is_name
-from receiver.kube.mustgather import MustGather
+from receiver.diagnose import known_plan
 from receiver.plan_capacity import plan_capacity
 from receiver.room.result import PlanCapacity
 from receiver.room.supply import Supply
@@ -52,18 +56,13 @@ def _commands() -> None:
 
 @app.command()
 def plan(
-    which: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The migration plan.")],
-    must_gather: Annotated[
-        Path | None, typer.Option(metavar="DIR|TAR", help="Read a must-gather instead of a cluster.")
-    ] = None,
+    which: PlanArgument,
+    must_gather: MustGatherOption = None,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The cluster of the configuration where the plan is; else its default one."),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", envvar="MTV_RECEIVER_CONFIG", help="The configuration. [default: routes.yaml]"),
-    ] = None,
+    config: ConfigOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 also where it fits only just, or is not known.")
     ] = False,
@@ -73,9 +72,7 @@ def plan(
 
     Exits 0 if it fits, 1 if it is short, 2 if there is no such plan, 3 if the cluster could not be asked.
     """
-    namespace, slash, name = which.partition("/")
-    if not slash or not is_name(namespace) or not is_name(name):
-        fail(Exit.USAGE, f"{which!r} is no plan", "name it as NAMESPACE/NAME, for example mtv-integrations/wave-1")
+    namespace, name = plan_named(which, "mtv-integrations/wave-1")
     loaded = config_or_default(config)
     asked = choose(loaded, must_gather, cluster)
     found = asyncio.run(_run(loaded, asked, namespace, name))
@@ -89,28 +86,11 @@ def plan(
 
 
 async def _run(config: Config, asked: Asked, namespace: str, name: str) -> PlanCapacity:
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(asked.cluster.aclose)
-        clusters = {} if isinstance(asked.cluster, MustGather) else build.clusters(config)
-        for other in clusters.values():
-            stack.push_async_callback(other.aclose)
-        clock = SystemClock()
-        supply = Supply(clock, wait_s=WAIT_S)
-        stack.push_async_callback(supply.aclose)
-        try:
+    clock = SystemClock()
+    async with opened(config, asked) as clusters, aclosing(Supply(clock, wait_s=WAIT_S)) as supply:
+        with answering(asked):
             found = await known_plan(asked.cluster, namespace, name)
-        except UnknownPlanError as error:
-            _refuse(Exit.USAGE, str(error))
-        except ClusterError as error:
-            _refuse(Exit.UNASKED, error.message if ";" in error.message else f"{error.message}; asked: {asked.what}")
         return await plan_capacity(config, asked.cluster, found, clusters=clusters, supply=supply, now=clock.now())
-
-
-def _refuse(code: Exit, text: str) -> NoReturn:
-    """Say why there is no answer. What stands in answers of others may hold anything."""
-    line = "".join(char if char.isprintable() else " " for char in text)
-    sys.stderr.write(f"{' '.join(line.split())}\n")
-    raise typer.Exit(code)
 
 
 def show(out: Console, found: PlanCapacity, asked: Asked) -> None:

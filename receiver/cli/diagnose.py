@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from receiver import build
-from receiver.cli.asked import Asked, choose, config_or_default
+from receiver.cli.asked import (
+    Asked,
+    ConfigOption,
+    MustGatherOption,
+    PlanArgument,
+    answering,
+    choose,
+    config_or_default,
+    opened,
+    plan_named,
+)
 from receiver.cli.common import Exit
-from receiver.cli.output import JSON_OPTION, console, fail, print_json
+from receiver.cli.output import JSON_OPTION, console, print_json
 from receiver.cli.paint import paint
 from receiver.clock import SystemClock
 from receiver.config.model import Config
-from receiver.diagnose import Diagnosis, UnknownPlanError
+from receiver.diagnose import Diagnosis
 from receiver.diagnose import diagnose as diagnose_plan
 from receiver.enrichers.redact import Redactor
-from receiver.kube import ClusterError
-from receiver.kube.kinds import is_name
 from receiver.kube.mustgather import MustGather
 from receiver.store.codec import EVIDENCE
 
@@ -38,26 +44,19 @@ def _commands() -> None:
 
 @app.command()
 def plan(
-    which: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The migration plan.")],
-    must_gather: Annotated[
-        Path | None, typer.Option(metavar="DIR|TAR", help="Read a must-gather instead of a cluster.")
-    ] = None,
+    which: PlanArgument,
+    must_gather: MustGatherOption = None,
     cluster: Annotated[
         str | None, typer.Option(metavar="NAME", help="A cluster of the configuration; else its default one.")
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", envvar="MTV_RECEIVER_CONFIG", help="The configuration. [default: routes.yaml]"),
-    ] = None,
+    config: ConfigOption = None,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Show a migration plan's last run: who is down, why, what to do now, and what the logs say.
 
     Asks the must-gather, else the configured cluster, else the one that kubectl would ask. Exits 1 if the plan failed.
     """
-    namespace, slash, name = which.partition("/")
-    if not slash or not is_name(namespace) or not is_name(name):
-        fail(Exit.USAGE, f"{which!r} is no plan", "name it as NAMESPACE/NAME, for example mig-team-a/erp-wave1")
+    namespace, name = plan_named(which, "mig-team-a/erp-wave1")
     loaded = config_or_default(config)
     asked = choose(loaded, must_gather, cluster)
     found = asyncio.run(_run(loaded, asked, namespace, name, SystemClock().now()))
@@ -70,13 +69,9 @@ def plan(
 
 
 async def _run(config: Config, asked: Asked, namespace: str, name: str, now: datetime) -> Diagnosis:
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(asked.cluster.aclose)
-        clusters = {} if isinstance(asked.cluster, MustGather) else build.clusters(config)
-        for other in clusters.values():
-            stack.push_async_callback(other.aclose)
+    async with opened(config, asked) as clusters:
         words = build.renderer(config, _broken)
-        try:
+        with answering(asked):
             return await diagnose_plan(
                 config,
                 asked.cluster,
@@ -87,21 +82,10 @@ async def _run(config: Config, asked: Asked, namespace: str, name: str, now: dat
                 words=words,
                 clusters=clusters,
             )
-        except UnknownPlanError as error:
-            _refuse(Exit.USAGE, str(error))
-        except ClusterError as error:
-            _refuse(Exit.UNASKED, error.message if ";" in error.message else f"{error.message}; asked: {asked.what}")
 
 
 def _broken(why: str) -> None:
     sys.stderr.write(f"shown in the plain form: {why}\n")
-
-
-def _refuse(code: Exit, text: str) -> NoReturn:
-    """Say why there is no answer. What stands in files and answers of others may hold anything."""
-    line = "".join(char if char.isprintable() else " " for char in text)
-    sys.stderr.write(f"{' '.join(line.split())}\n")
-    raise typer.Exit(code)
 
 
 def show(out: Console, found: Diagnosis, asked: Asked) -> None:

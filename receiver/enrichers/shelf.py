@@ -109,6 +109,9 @@ def with_cause_link(evidence: Evidence, url: str) -> Evidence:
 
 def no_runbook(alertname: str) -> Missing:
     """Say that there is none, and where one could be kept."""
+    if alertname in own_pages():
+        why, cure = f"this service has one for {alertname}, but not its own address", "set web.external_url"
+        return Missing("runbook", why, cure, passing=False)
     about = f" for {alertname}" if alertname else ""
     return Missing("runbook", f"no runbook known{about}", "set runbook_url on its rule", passing=False)
 

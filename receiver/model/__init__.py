@@ -15,7 +15,7 @@ from receiver.model.evidence import (
     ObjectState,
     VMFailure,
 )
-from receiver.model.plans import Identity, PlanPhase, PlanState, VMCounts
+from receiver.model.plans import CAPACITY, Identity, PlanPhase, PlanState, VMCounts
 from receiver.model.room import Room
 from receiver.model.shown import Link, ObjectEvent
 from receiver.model.states import AUDIBLE, CALL_EVERY_S, AttemptOutcome, Change, DeliveryState, Outcome, StoryState
@@ -26,6 +26,7 @@ from receiver.model.waits import Wait
 __all__ = [
     "AUDIBLE",
     "CALL_EVERY_S",
+    "CAPACITY",
     "EARLIER",
     "EARLIER_PLAN",
     "EARLIER_RUN",

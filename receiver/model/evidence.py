@@ -176,4 +176,4 @@ class Evidence:
     kept_at: datetime | None = None
     """When that was, where `waits` come from what was kept: Forklift deletes a failed VM's objects. None: from now."""
     room: Room | None = None
-    """Whether the Plan finds room where it goes, for failures and waits that this may explain."""
+    """Whether the Plan finds room where it goes; None where nobody looked."""

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+CAPACITY = "capacity"
+"""Kind, and beginning of the subject, of a story about the room that a Plan lacks."""
+
 
 class PlanPhase(StrEnum):
     """What a Plan's conditions say, reduced to what a story's end depends on."""

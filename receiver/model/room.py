@@ -18,3 +18,5 @@ class Room:
     """Of other clusters, a clause each, the best first: "south fits, which leaves 50.6 % of memory free"."""
     fitting: tuple[str, ...] = ()
     """Those of `others` into which the Plan fits."""
+    story: str = ""
+    """Id of the open story that tells of the shortage; empty where there is none."""

@@ -101,6 +101,7 @@ def samples() -> tuple[Context, ...]:
         more_waits=2,
         room="Short: pay-db-01 needs 32.37 GiB memory on one node",
         rooms=("south: fits",),
+        room_story="https://router.example.com/stories/01JD0000000000000000000001",
         do_one=True,
         unknown=("logs: forbidden",),
         hidden=4,

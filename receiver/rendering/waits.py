@@ -14,7 +14,7 @@ from receiver.model import Evidence, Identity, PlanPhase, Room, StoryState, Wait
 from receiver.rendering import words
 from receiver.rendering.context import Command, Do, Waiting
 from receiver.rendering.markup import clean
-from receiver.rendering.view import MAX_NAME, View
+from receiver.rendering.view import MAX_NAME, View, page
 
 STUCK, NOT_READY = "MTVPlanStuck", "MTVPlanNotReady"
 """Our own watch's alerts for a run in which nothing moves, and for a plan that cannot run: nothing has failed."""
@@ -114,6 +114,7 @@ def _room(view: View, room: Room | None) -> dict[str, Any]:
     return {
         "room": view.text(room.text, _MAX_STEP),
         "rooms": tuple(view.text(one, _MAX_STEP) for one in room.others[:_MAX_ROOMS]),
+        "room_story": page(view.wanted, room.story) if room.story else "",
     }
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from receiver import shortages
 from receiver.room import supply
-from tests.acceptance.harness import Running, routes_yaml, running, three
+from tests.acceptance.harness import Running, alert, failed, routes_yaml, running, three
 from tests.databases import ask
 from tests.fakes.vendors import FakeVendors
 from tests.fleet import S4, Fleet, fleet, load
@@ -114,6 +114,38 @@ async def test_the_story_of_a_stuck_migration_says_what_the_target_lacks_and_whe
             await vendors.until(lambda v: "*Room*" in json.dumps([one.blocks for one in v.slack_roots()]), timeout=30)
             shown = json.dumps([one.blocks for one in vendors.slack_roots()], ensure_ascii=False)
             assert "Take cluster south instead: the plan fits there" in shown
+
+
+async def test_the_story_of_a_plan_links_the_story_of_its_shortage(tmp_path: Path) -> None:
+    async with fleet(tmp_path, S4) as clusters, watching(tmp_path, clusters) as (service, vendors):
+        shortage = await service.until_state("firing", timeout=30)
+        await service.post(alert(failed(shortage["labels"]["plan"], shortage["labels"]["plan_name"])))
+        link = f"More in story {shortage['id']}."
+        await vendors.until(lambda v: link in json.dumps([one.blocks for one in v.slack_roots()]), timeout=30)
+
+
+@pytest.mark.parametrize(("file", "told"), [("s2-fragmented-memory.yaml", True), ("s1-fits.yaml", False)])
+async def test_a_plan_that_failed_for_another_reason_is_told_with_the_room_that_it_lacks(
+    tmp_path: Path, file: str, *, told: bool
+) -> None:
+    async with fleet(tmp_path, {"west": file}) as clusters:
+        (plan,) = [one for one in clusters["hub"].objects.values() if one["kind"] == "Plan"]
+        plan["status"]["conditions"].append({"type": "Failed", "status": "True", "category": "Advisory"})
+        plan["spec"]["type"] = "warm"
+        await clusters["hub"].apply(plan)
+        uid = plan["metadata"]["uid"]
+        async with watching(tmp_path, clusters, "watch: {alerts: []}") as (service, vendors):
+            await service.post(alert(failed(uid, plan["metadata"]["name"])))
+            await service.until_state("firing", timeout=30)
+            await clusters["west"].until(lambda: clusters["west"].calls["list", "nodes"] >= 1)
+
+            async def gathered() -> bool:
+                return bool(ask(service.folder, "SELECT evidence FROM stories WHERE evidence LIKE '%\"verdict\"%'"))
+
+            await service.until(gathered, timeout=30)
+            await service.idle()
+            shown = json.dumps([one.blocks for one in vendors.slack_roots()])
+            assert ("*Room*" in shown) is told
 
 
 def drawn(root: Any) -> str:

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from receiver.capacity import Answer, Compute, Part, Proof, Ranking, Scope, Shortage, Verdict
+from receiver.config.model import CAPACITY_SHORT, ClusterConfig
 from receiver.kube import PlanRow
 from receiver.room.result import PlanCapacity
 from receiver.shortages import may_lack, notice
+from receiver.watch_rules import Notice, Standing, judge
 
 GIB = 1024**3
+AT = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def lacking(*short: Shortage) -> PlanCapacity:
@@ -19,8 +22,7 @@ def lacking(*short: Shortage) -> PlanCapacity:
     compute = Compute(Part("compute", Verdict.SHORT, short))
     nothing = Part("storage", Verdict.FITS)
     answer = Answer("west", Verdict.SHORT, compute, nothing, nothing, {})
-    at = datetime(2026, 11, 21, tzinfo=UTC)
-    return PlanCapacity("team-a/wave-3", "payments", "east", at, answer, Ranking(()), (), (), {}, (), 3)
+    return PlanCapacity("team-a/wave-3", "payments", "east", AT, answer, Ranking(()), (), (), {}, (), 3)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,32 @@ def row(**columns: bool) -> PlanRow:
 )
 def test_a_plan_is_looked_at_while_it_could_start_or_runs(columns: dict[str, bool], *, looked_at: bool) -> None:
     assert may_lack(row(**columns)) is looked_at
+
+
+def quota(short_by: int, owner: str = "payments/payments-quota", generation: int = 1) -> Notice:
+    short = Shortage("requests.memory", Scope.QUOTA, "plan", 50 * GIB, (50 - short_by) * GIB, Proof.SUM, owner)
+    return notice(lacking(short), generation)
+
+
+@pytest.mark.parametrize(
+    ("now", "news"),
+    [
+        (quota(9), False),  # a pod came or went
+        (quota(9, owner="payments/second"), True),
+        (quota(10, generation=2), True),
+    ],
+)
+def test_only_another_kind_of_shortage_or_a_changed_plan_is_said_anew(now: Notice, *, news: bool) -> None:
+    plan, cluster = row(ready=True), ClusterConfig("hub")
+    raised = judge(Standing((), plan, notices={CAPACITY_SHORT: quota(10)}), cluster, AT, [CAPACITY_SHORT])
+    assert len(raised) == 1
+    again = judge(Standing(raised, plan, notices={CAPACITY_SHORT: now}), cluster, AT, [CAPACITY_SHORT])
+    assert bool(again) is news
+
+
+def test_the_node_that_comes_closest_may_be_another_one_without_any_news() -> None:
+    one, other = (
+        notice(lacking(Shortage("memory", Scope.NODE, "pay-db-01", 33 * GIB, 28 * GIB, Proof.NO_NODE, node)))
+        for node in ("w1", "w2")
+    )
+    assert one.result == other.result
