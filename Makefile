@@ -13,11 +13,11 @@ ONLY ?= tests/acceptance
 CODE := receiver tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo servers schemas peers test proxied bench chaos lint format types layers check lock clean
+.PHONY: help setup run demo servers schemas peers browser test screenshots proxied bench chaos lint format types layers check lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 setup: $(STAMP) ## make the virtual environment with the locked packages (again when a lock file has changed)
 
@@ -48,8 +48,14 @@ schemas: ## make JSON Schemas of what vendors publish about their requests (npm)
 peers: $(STAMP) ## fetch servers that others wrote and that tests talk to (npm)
 	@.ci/peers
 
-test: $(STAMP) servers schemas peers ## run all tests
+browser: ## fetch what judges the accessibility of our pages (npm)
+	@.ci/browser
+
+test: $(STAMP) servers schemas peers browser ## run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist load --maxschedchunk 8
+
+screenshots: $(STAMP) servers ## take the pictures of the web pages in docs/pictures, of a made-up night
+	@$(BIN)/python -m tests.browser.screenshots
 
 proxied: $(STAMP) servers ## run the acceptance tests (or those of ONLY) on PostgreSQL, through a CONNECT proxy with a private CA
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist load --maxschedchunk 8 --through-proxy --database postgresql $(ONLY)

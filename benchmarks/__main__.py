@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.table import Row, arguments, end
 
-PARTS = ("ingest", "latency", "backlog", "idle", "capacity")
+PARTS = ("ingest", "latency", "backlog", "idle", "capacity", "story_list", "listeners")
 
 
 def main() -> int:

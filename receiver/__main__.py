@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "audit": "audit",
     "diagnose": "diagnose",
     "capacity": "capacity",
+    "handover": "handover",
     "stories": "stories",
     "deliveries": "deliveries",
     "db": "db",

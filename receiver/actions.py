@@ -33,13 +33,14 @@ from receiver.telling import Teller
 
 log = structlog.get_logger(__name__)
 
-SLACK, PAGERDUTY, COMMAND_LINE, API = "Slack", "PagerDuty", "command line", "API"
+SLACK, PAGERDUTY, COMMAND_LINE, API, PAGE = "Slack", "PagerDuty", "command line", "API", "page"
 LONGEST_SILENCE_H = 168.0
 NOTE_BEFORE_S = 600.0
 """So long before a silence ends people are told of it."""
 SAME_END_S = 120.0
 """A silence that would end so little later than the one there is says nothing new."""
 MAX_NAME = 80
+MAX_NOTE = 200
 
 _VOLATILE = frozenset(
     {"phase", "status", "instance", "endpoint", "container", "prometheus", "prometheus_replica", "replica"}
@@ -54,7 +55,7 @@ class Actor:
     name: str
     """As people know them."""
     via: str
-    """SLACK, PAGERDUTY, COMMAND_LINE or API."""
+    """SLACK, PAGERDUTY, COMMAND_LINE, API or PAGE."""
     id: str = ""
     """The vendor's id of the user."""
     email: str = ""
@@ -102,18 +103,21 @@ class Actions:
 
     # --- taking ---
 
-    async def acknowledge(self, story: str, who: Actor) -> Answer:
-        """Let everybody see that somebody takes care. Whoever takes a story that somebody has takes it over."""
+    async def acknowledge(self, story: str, who: Actor, note: str = "") -> Answer:
+        """Let everybody see that somebody takes care. Whoever takes a story that somebody has takes it over.
+
+        `note` is what they want others to know, such as what they do about it; at most MAX_NOTE characters are kept.
+        """
+        said = fitting.one_line(note, MAX_NOTE)
 
         async def work(conn: Conn, draft: Draft) -> Answer:
             name, old = _name(who), draft.ack
-            if old is not None and (old.by, old.via) == (name, who.via):
+            if old is not None and (old.by, old.via) == (name, who.via) and not said:
                 return Answer(True, f"{name} has it since {_at(old.at, draft)}.")
             draft.ack = Ack(name, who.via, moment(draft.now))
             before = f", who takes over from {old.by}" if old is not None and old.by != name else ""
-            await publish(
-                conn, self._teller, draft, Change.ACKNOWLEDGED, f"acknowledged by {name} {_in(who.via)}{before}"
-            )
+            text = f"acknowledged by {name} {_in(who.via)}{before}" + (f": {said}" if said else "")
+            await publish(conn, self._teller, draft, Change.ACKNOWLEDGED, text)
             had = f" {old.by} had taken it at {_at(old.at, draft)}." if before and old is not None else ""
             return Answer(True, f"{name} has it now.{had}")
 
@@ -339,7 +343,8 @@ def _name(who: Actor) -> str:
 
 
 def _in(via: str) -> str:
-    return {COMMAND_LINE: "on the command line", API: "through the API"}.get(via, f"in {via}")
+    ways = {COMMAND_LINE: "on the command line", API: "through the API", PAGE: "on its page"}
+    return ways.get(via, f"in {via}")
 
 
 def _hours(hours: float) -> str:

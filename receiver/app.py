@@ -22,10 +22,24 @@ from receiver.ingest import Webhook
 from receiver.metrics import Metrics
 from receiver.service import Service
 from receiver.slack_socket import lines
-from receiver.web import actions_api, audit_api, explain_api, openapi_route, pagerduty_hook, retry_api, runbooks, slack
+from receiver.web import (
+    actions_api,
+    audit_api,
+    destinations_api,
+    evidence_api,
+    explain_api,
+    openapi_route,
+    pagerduty_hook,
+    pages,
+    retry_api,
+    slack,
+    status_api,
+)
 from receiver.web.api import Api
 from receiver.web.capacity_api import CapacityApi
+from receiver.web.live import Live
 from receiver.web.operation import Operation
+from receiver.web.pages.site import Site
 
 _EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -59,6 +73,8 @@ def build_app(
     operation = Operation(service)
     api = Api(service)
     capacity = CapacityApi(service)
+    site = Site(service)
+    live = Live(service, site)
 
     @partial(declared, Rule.WEBHOOK)
     async def take(request: Request) -> Response:
@@ -70,7 +86,9 @@ def build_app(
             try:
                 yield
             finally:
+                await live.aclose()
                 await capacity.aclose()
+                await service.viewers.aclose()
                 await service.forget_room()
 
     app = Starlette(
@@ -80,17 +98,21 @@ def build_app(
             Route("/webhook/{alertmanager}", take, methods=_EVERY_METHOD),
             Route("/-/healthy", operation.healthy),
             Route("/-/ready", operation.ready),
-            Route("/-/reload", page(service, operation.reload), methods=["POST", "PUT"]),
+            Route("/-/reload", page(service, operation.reload, admins=True), methods=["POST", "PUT"]),
             Route("/metrics", operation.metrics),
             *api.routes(),
             *actions_api.routes(service),
             *retry_api.routes(service),
+            *destinations_api.routes(service),
+            *status_api.routes(service),
             *audit_api.routes(service),
+            *evidence_api.routes(service),
             *slack.routes(service),
             *explain_api.routes(service),
             *capacity.routes(),
             *pagerduty_hook.routes(service),
-            *runbooks.routes(service),
+            *pages.routes(service, site),
+            *live.routes(),
             *openapi_route.routes(service),
         ],
         lifespan=lifespan,

@@ -24,9 +24,11 @@ from receiver.model import (
     PlanState,
     Reason,
 )
+from receiver.model.handed import HANDOVER
 from receiver.routing.tree import Intervals, Routed, Target
 from receiver.store.heartbeats import SOURCE as HEARTBEAT_FROM
 from receiver.store.rounds import EARLIER_FROM, Listed
+from receiver.store.shift import SOURCE as HANDOVER_FROM
 
 EARLIER_ALERT = "MTVReceiverEarlierFailures"
 ENDED = frozenset({PlanPhase.FAILED, PlanPhase.SUCCEEDED, PlanPhase.CANCELED, PlanPhase.READY, PlanPhase.GONE})
@@ -62,6 +64,8 @@ class Arrivals:
                 [receiver] if receiver else self._config.route.receivers, "heartbeat.receiver names it"
             )
             return Incoming(seq, source, alert, "failure", identity, _NO_PLAN, routed)
+        if source == HANDOVER_FROM:
+            return self._handover(seq, source, alert)
         if not source.startswith(EARLIER_FROM):
             return None
         name = source.removeprefix(EARLIER_FROM)
@@ -69,6 +73,13 @@ class Arrivals:
             return Incoming(seq, name, alert, EARLIER, _list_of(name), _NO_PLAN, _NOBODY)
         routed = self._told_to(self._config.route.receivers, "it lists failures from before our time", self._chats)
         return Incoming(seq, source, alert, "failure", _list_of(name), _NO_PLAN, routed)
+
+    def _handover(self, seq: int, source: str, alert: Alert) -> Incoming:
+        """Return what is told as a success is: in its final form, to chats and mail, and no more of it ever."""
+        identity = Identity(f"{HANDOVER}/{alert.labels.get('shift', '')}", HANDOVER, name=alert.name)
+        config = self._config.handover
+        routed = self._told_to([config.receiver] if config else [], "handover.receiver names it")
+        return Incoming(seq, source, alert, "success", identity, _NO_PLAN, replace(routed, notify_success=True))
 
     def known(self, one: Incoming, listed: Mapping[str, Listed]) -> Incoming:
         """Leave an alert where it is listed, as long as it tells of the failure that is listed there."""

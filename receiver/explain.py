@@ -7,11 +7,15 @@ as in the service.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from receiver import ids
 from receiver.attempt import MUTED_CHECK, Destination
@@ -28,8 +32,10 @@ from receiver.model import (
     Change,
     DeliveryState,
     Evidence,
+    Identity,
     Outcome,
     PlanPhase,
+    PlanState,
     Reason,
     Story,
     StoryAlert,
@@ -63,6 +69,16 @@ class Shown:
     wanted: Wanted
     content: str
     templates_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored of an alert's subject: nobody is asked then."""
+
+    identity: Identity
+    role: str
+    evidence: Evidence | None
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +141,16 @@ class FixedClock:
         await asyncio.sleep(seconds)
 
 
+IsShown = Callable[[Identity, Alert], Awaitable[bool]]
+
+
+NOTHING_KNOWN: Final[Mapping[str, Known]] = MappingProxyType({})
+
+
+async def _all_shown(_identity: Identity, _alert: Alert) -> bool:
+    return True
+
+
 async def explain(
     config: Config,
     alerts: Sequence[Alert],
@@ -133,13 +159,23 @@ async def explain(
     now: datetime,
     redactor: Redactor,
     destinations: Mapping[str, Destination],
+    shown: IsShown = _all_shown,
+    known: Mapping[str, Known] = NOTHING_KNOWN,
+    owner: str = "",
+    until: float = math.inf,
 ) -> tuple[Explained, ...]:
-    """Explain alerts in their order. Never raises for what a cluster does; what it did not say is in `missing`."""
-    explainer = _Explainer(config, clusters, FixedClock(now), redactor, destinations)
+    """Explain alerts in their order. Never raises for what a cluster does; what it did not say is in `missing`.
+
+    What clusters know of a subject that is not `shown` to whoever asks is left out: only the alert itself counts then.
+    `known` is what is known already, by fingerprint; `owner` the namespace that owns what nobody knows the owner of.
+    Raises TimeoutError where there is more to do `until` (monotonic) than can be done.
+    """
+    explainer = _Explainer(config, clusters, FixedClock(now), redactor, destinations, shown, known, owner, until)
     try:
         return tuple(await asyncio.gather(*(explainer.one(alert) for alert in alerts)))
     finally:
         await explainer.identifier.aclose()
+        await explainer.unasked.aclose()
 
 
 class _Explainer:
@@ -150,7 +186,16 @@ class _Explainer:
         clock: Clock,
         redactor: Redactor,
         destinations: Mapping[str, Destination],
+        shown: IsShown,
+        known: Mapping[str, Known],
+        owner: str,
+        until: float,
     ) -> None:
+        self._shown = shown
+        self._known = known
+        self._owner = owner
+        self._until = until
+        self._opening: dict[tuple[Intervals, ...], datetime | None] = {}
         self._config = config
         self._clusters = clusters
         self._now = clock.now()
@@ -159,11 +204,11 @@ class _Explainer:
         self._reader = Reader(config, clusters, redactor, timeout_s=config.global_.evidence_timeout_s)
         self._room = asyncio.Semaphore(AT_ONCE)
         self.identifier = Identifier(config, clusters, clock, redactor.text)
+        self.unasked = Identifier(config, {}, clock, redactor.text)
 
     async def one(self, alert: Alert) -> Explained:
         async with self._room:
-            found = await self.identifier.identify(alert)
-            evidence = await self._gather(alert, found)
+            found, evidence = await self._learn(alert)
         first = route(alert.labels, found.identity.facts, self._config)
         learnt = evidence_facts(evidence) if evidence and found.identity.kind == "plan" else {}
         facts = {**found.identity.facts, **learnt}
@@ -179,8 +224,34 @@ class _Explainer:
             facts=facts,
             verdicts=full.verdicts,
             receivers=() if _unheard(alert, found, full) else _receivers(self._config.route, (first, full)),
-            destinations=tuple(self._show(story, target, quiet) for target in targets),
+            destinations=tuple([await self._shown_at(story, target, quiet) for target in targets]),
         )
+
+    async def _learn(self, alert: Alert) -> tuple[Identified, Evidence | None]:
+        stored = self._known.get(alert.fingerprint)
+        if stored is not None:
+            phase = PlanPhase.FAILED if stored.run else PlanPhase.NO_PLAN
+            return Identified(stored.identity, stored.role, PlanState(phase, stored.run)), stored.evidence
+        found = await self.identifier.identify(alert)
+        evidence = None
+        if await self._shown(found.identity, alert):
+            evidence = await self._gather(alert, found)
+        else:
+            found = await self.unasked.identify(alert)
+        identity = found.identity
+        if self._owner and not identity.owner_namespace:
+            facts = {**identity.facts, "owner_namespace": self._owner}
+            found = replace(found, identity=replace(identity, owner_namespace=self._owner, facts=facts))
+        return found, evidence
+
+    async def _shown_at(self, story: Story, target: Target, quiet: str) -> Shown:
+        await asyncio.sleep(0)  # each costs some milliseconds, and there may be hundreds
+        self._in_time()
+        return self._show(story, target, quiet)
+
+    def _in_time(self) -> None:
+        if time.monotonic() > self._until:
+            raise TimeoutError("there is more to explain than can be in time")
 
     async def _gather(self, alert: Alert, found: Identified) -> Evidence | None:
         cluster = self._clusters.get(found.identity.cluster)
@@ -258,10 +329,16 @@ class _Explainer:
         )
 
     def _held(self, intervals: tuple[Intervals, ...]) -> str:
-        opens = next_allowed(self._now, lambda moment: allowed(intervals, self._config, moment), MUTED_CHECK)
+        if intervals not in self._opening:
+            self._opening[intervals] = next_allowed(self._now, partial(self._allowed, intervals), MUTED_CHECK)
+        opens = self._opening[intervals]
         names = sorted({name for one in intervals for name in (*one.mute, *one.active)})
         until = f"until {opens:%Y-%m-%d %H:%M} UTC" if opens else f"for more than {MUTED_CHECK.days} days"
         return f"held back by {', '.join(names)} {until}"
+
+    def _allowed(self, intervals: tuple[Intervals, ...], moment: datetime) -> bool:
+        self._in_time()
+        return allowed(intervals, self._config, moment)
 
 
 def _united(first: Routed, full: Routed) -> tuple[Target, ...]:

@@ -8,11 +8,14 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 from prometheus_client import Counter
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,9 +23,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.config.listening import ProxyHeader
 from receiver.config.model import Auth, Config, Secret, SecretError
 
+if TYPE_CHECKING:
+    from receiver.web.viewers import Viewers
+
 log = structlog.get_logger(__name__)
 
 MAX_NAME: Final = 80
+"""Of a person's name as it is shown and recorded."""
+MAX_USER: Final = 512
+"""A longer name is nobody's: cut off it could be somebody else's."""
+MAX_GROUPS: Final = 200
+"""Of one person; more do not count, nor does one whose name is longer than MAX_USER."""
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
+ADMINS_ONLY: Final = "for admins only: web.visibility.admin_groups and admin_users name them"
+FOREIGN: Final = "the browser says that another site sends this: do it from our own pages, or by a script"
 Endpoint = Callable[[Request], Awaitable[Response]]
 E = TypeVar("E", bound=Callable[..., Any])
 
@@ -40,10 +55,24 @@ class Rule(StrEnum):
     """Everybody: says nothing about any failure."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who signed in, as far as the request says it."""
+
+    name: str = ""
+    """As it is shown and recorded; empty: a token, or everybody may."""
+    user: str = ""
+    """As a cluster knows them, in full; empty where a cluster could know nobody of that name."""
+    groups: frozenset[str] = frozenset()
+    machine: bool = False
+    """Nobody in person: a token, or everybody may."""
+
+
 class Guarding(Protocol):
     """What is guarded: `receiver.service.Service`."""
 
     config: Config
+    viewers: Viewers
 
 
 def declared(rule: Rule, endpoint: E) -> E:
@@ -63,24 +92,68 @@ def rule_of(endpoint: Any) -> Rule | None:
     return found if isinstance(found, Rule) else None
 
 
-def page(service: Guarding, handler: Endpoint, headers: Mapping[str, str] | None = None) -> Endpoint:
-    """Return `handler` for those whom `web.page_auth` names; `request.state.user` is then who signed in, or empty."""
+def page(
+    service: Guarding, handler: Endpoint, headers: Mapping[str, str] | None = None, *, admins: bool = False
+) -> Endpoint:
+    """Return `handler` for those whom `web.page_auth` names; with `admins` only for the admins among them.
+
+    `request.state.viewer` is then who signed in, and `request.state.user` their name, or empty. What changes something
+    is refused where a browser says that another site has made it do so.
+    """
 
     async def guarded(request: Request) -> Response:
-        auth = service.config.web.page_auth
+        web = service.config.web
+        if request.method not in READING and is_foreign(request.headers, web.external_url):
+            return JSONResponse({"error": FOREIGN}, 403, headers)
         try:
-            user = signed_in(request, auth)
+            caller = signed_in(request, web.page_auth, web.visibility.groups_header if web.visibility else "")
         except SecretError as error:
             log.error("web.secret_unreadable", error=str(error))
             text = "the secret that guards this address cannot be read; see the log"
             return JSONResponse({"error": text}, 503, headers)
-        if user is None:
+        if caller is None:
             text = "not signed in: use what web.page_auth names"
-            return JSONResponse({"error": text}, 401, {**(headers or {}), **challenge(auth)})
-        request.state.user = user
+            return JSONResponse({"error": text}, 401, {**(headers or {}), **challenge(web.page_auth)})
+        viewer = service.viewers.of(caller)
+        if admins and not viewer.admin:
+            return JSONResponse({"error": ADMINS_ONLY}, 403, headers)
+        request.state.viewer, request.state.user = viewer, caller.name
         return await handler(request)
 
+    guarded.__dict__["admins"] = admins
     return declared(Rule.PAGE, guarded)
+
+
+def for_admins(endpoint: Any) -> bool:
+    """Is an address closed to all but admins, whatever is asked there?"""
+    return getattr(endpoint, "admins", False) is True
+
+
+def is_foreign(headers: Headers, external_url: str) -> bool:
+    """Does the browser say that a page of another site makes this request?
+
+    Scripts send neither header, and their credentials themselves; a browser adds a person's to whatever a page asks.
+    """
+    fetch = headers.get("sec-fetch-site")
+    if fetch is not None:
+        return fetch.strip().lower() not in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    here = _place(origin)
+    # Behind a proxy that ends TLS we do not know our own scheme: a bare Host is taken to be of the origin's.
+    ours = {_place(f"{origin.partition('://')[0]}://{headers.get('host', '')}"), _place(external_url)}
+    return here is None or here not in ours
+
+
+def _place(url: str) -> tuple[str, int] | None:
+    """Return host and port; None for what has none, as the origin `null`."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.hostname, port) if parts.hostname and port else None
 
 
 def challenge(auth: Auth) -> dict[str, str]:
@@ -90,11 +163,22 @@ def challenge(auth: Auth) -> dict[str, str]:
     return {"WWW-Authenticate": ", ".join(ways)} if ways else {}
 
 
-def signed_in(request: Request, auth: Auth) -> str | None:
-    """Return who calls (empty: a token says no name), None for nobody whom `auth` names. Raises SecretError."""
+def signed_in(request: Request, auth: Auth, groups_header: str = "") -> Caller | None:
+    """Return who calls, None for nobody whom `auth` names. Raises SecretError.
+
+    Groups are those of `groups_header`, in requests of a trusted proxy that names a user.
+    """
     if auth.proxy is not None and (name := _by_proxy(request, auth.proxy)):
-        return name
-    return credentials(request.headers.get("authorization", ""), auth)
+        return _caller(name, _groups(request, groups_header) if groups_header else frozenset())
+    user = credentials(request.headers.get("authorization", ""), auth)
+    if user is None:
+        return None
+    return _caller(user) if user else Caller(machine=True)
+
+
+def _caller(user: str, groups: frozenset[str] = frozenset()) -> Caller:
+    name = "".join(char for char in user if char.isprintable()).strip()[:MAX_NAME]
+    return Caller(name, user if user.isprintable() and len(user) <= MAX_USER else "", groups)
 
 
 def is_allowed(authorization: str, auth: Auth) -> bool:
@@ -149,7 +233,26 @@ def _by_proxy(request: Request, proxy: ProxyHeader) -> str:
     names = request.headers.getlist(proxy.header)
     if len(names) != 1 or request.client is None or not is_trusted(request.client.host, proxy):
         return ""
-    return "".join(char for char in names[0] if char.isprintable()).strip()[:MAX_NAME]
+    user = _text(names[0]).strip()
+    return user if any(char.isprintable() and not char.isspace() for char in user) else ""
+
+
+def _groups(request: Request, header: str) -> frozenset[str]:
+    """Return the groups that a trusted proxy names. As with users, two headers say nothing."""
+    lines = request.headers.getlist(header)
+    if len(lines) != 1:
+        return frozenset()
+    names = dict.fromkeys(name.strip() for name in _text(lines[0]).split(","))
+    good = [name for name in names if name and name.isprintable() and len(name) <= MAX_USER]
+    return frozenset(good[:MAX_GROUPS])
+
+
+def _text(value: str) -> str:
+    """Return a header's text: proxies write UTF-8, servers read Latin-1."""
+    try:
+        return _bytes(value).decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def is_trusted(host: str, proxy: ProxyHeader) -> bool:

@@ -187,6 +187,7 @@ class Metrics:
             "reconcile",
             "heartbeat",
             "retention",
+            "search",
             "web",
         ):
             self.bugs.labels(where)

@@ -8,6 +8,7 @@ from receiver import ids
 from receiver.config.model import Config
 from receiver.incoming import Incoming, put, title_of
 from receiver.model import Change, Identity, Outcome, StoryState
+from receiver.model.handed import HANDOVER
 from receiver.store.drafts import Draft
 
 IDENTIFY_AGAIN_S = 2.0
@@ -43,11 +44,13 @@ class Opener:
         return draft
 
     def success(self, one: Incoming, now: float) -> Draft:
-        """Return a story that is over at once: it only tells that a Plan has succeeded."""
+        """Return a story that is over at once: it only tells that a Plan has succeeded, or what a shift hands over."""
         draft = self.open(one, now)
         draft.severity = one.alert.labels.get("severity", "info")
         draft.gather_due = draft.identify_due = None
         draft.state, draft.outcome, draft.closed = StoryState.RESOLVED, Outcome.FIXED, now
+        if one.identity.kind == HANDOVER:
+            draft.outcome = Outcome.CLEARED
         return draft
 
     def reopen(self, draft: Draft, one: Incoming) -> Draft:

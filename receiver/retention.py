@@ -17,7 +17,7 @@ from receiver.digests import LATEST_S
 from receiver.metrics import Metrics
 from receiver.model import CALL_EVERY_S
 from receiver.opening import IDENTIFY_AGAIN_S
-from receiver.store import claims, inbox, jobs, manners, retention, rounds, sizes, snapshots
+from receiver.store import claims, inbox, jobs, manners, retention, rounds, search, sizes, snapshots
 from receiver.store.engine import Conn, Store, is_of_store
 from receiver.store.jobs import Turn
 from receiver.store.retention import Gone
@@ -132,30 +132,41 @@ class Retention:
     async def _make_room(self) -> None:
         """Forget what people miss least, until there is room: at last the inbox, of which nothing is shown."""
         steps: tuple[tuple[str, Enough], ...] = (
-            ("evidence", retention.evidence_oldest),
+            ("evidence", partial(retention.evidence_oldest, with_words=True)),
             ("snapshots", retention.snapshots_oldest),
             ("stories", partial(retention.stories_oldest, protect_s=self._protect_s)),
             ("inbox", partial(retention.inbox_oldest, keep_s=INBOX_FULL_S)),
         )
         for kind, step in steps:
-            too_much = await self._store.browse(sizes.in_use) - self._storage.max_bytes * ROOM
-            if too_much <= 0:
-                return
-            log.warning("retention.too_large", forgets=kind, too_much=int(too_much))
-            await self._forget_bytes(kind, step, too_much)
+            gone = True
+            while gone:  # what a row takes is known about, so the rest is measured anew
+                await self._tidy()
+                too_much = await self._store.browse(sizes.in_use) - self._storage.max_bytes * ROOM
+                if too_much <= 0:
+                    return
+                log.warning("retention.too_large", forgets=kind, too_much=int(too_much))
+                gone = await self._forget_bytes(kind, step, too_much)
+
+    async def _tidy(self) -> None:
+        """Let what the search has forgotten free its room: else more would be forgotten than needed."""
+        begin = True
+        while not self._store.shared and await self._store.write(partial(search.tidy, begin=begin)):
+            begin = False
+            await self._clock.sleep(REST_S)
 
     async def _forget(self, kind: str, step: Step) -> None:
         """Take steps until nothing is left to forget."""
         while (await self._step(kind, step)).rows:
             pass
 
-    async def _forget_bytes(self, kind: str, step: Enough, enough: float) -> None:
-        """Take steps until nothing is left to forget, or so many bytes are gone."""
+    async def _forget_bytes(self, kind: str, step: Enough, enough: float) -> bool:
+        """Take steps until so many bytes are gone; False: nothing is left to forget."""
         while enough > 0:
             gone = await self._step(kind, _until(step, enough))
             if not gone.rows:
-                return
+                return False
             enough -= gone.bytes
+        return True
 
     async def _step(self, kind: str, step: Step) -> Gone:
         if not await self._turn.ours():

@@ -25,8 +25,10 @@ from receiver.rendering import Renderer
 from receiver.slack_presses import Presses
 from receiver.store import audit, claims, inbox, stories
 from receiver.store.audit import Kind
+from receiver.store.database import place_of
 from receiver.store.engine import Conn, Store, StoreBusyError, is_shared
 from receiver.store.upgrade import FileLock, LockedError, upgrade
+from receiver.web.viewers import Viewers
 from receiver.work import DRAIN_S, Work
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Service:
         self.actions: Actions | None = None
         """What people may do; None until the service works."""
         self.hearing: Hearing | None = None
+        self.viewers = Viewers(self)
         self.metrics = metrics
         self.clock = clock
         self.store: Store | None = None
@@ -88,6 +91,11 @@ class Service:
         from receiver.room.supply import Supply
 
         return Supply(self.clock)
+
+    @property
+    def database(self) -> str:
+        """Where the store is, for people."""
+        return place_of(self._url)
 
     async def forget_room(self) -> None:
         """End what is being read of clusters' room."""

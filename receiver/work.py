@@ -31,6 +31,7 @@ from receiver.heartbeat import HeartbeatWatch
 from receiver.http import warm_up
 from receiver.identify import Identifier
 from receiver.inbox import InboxWorker
+from receiver.indexing import Indexer
 from receiver.kube import Cluster
 from receiver.metrics import Metrics
 from receiver.model import Evidence, Identity, Room
@@ -39,6 +40,7 @@ from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
 from receiver.resettle import Resettler
 from receiver.retention import Retention
+from receiver.shifts import Shifts
 from receiver.silences import SilenceNotes
 from receiver.silencing import Silencing
 from receiver.slack_presses import Presses
@@ -165,7 +167,9 @@ class Work:
         )  # fmt: skip
         self._heartbeat = HeartbeatWatch(store, config, clock, metrics, owner=self._owner, on_alert=self.accepted)
         self._stack.push_async_callback(self._heartbeat.aclose)
+        self._shifts = Shifts(store, config, clock, metrics, owner=self._owner, on_alert=self.accepted)
         self._retention = Retention(store, config, clock, metrics, owner=self._owner)
+        self._indexer = Indexer(store, clock, metrics, owner=self._owner)
         self._notes = SilenceNotes(store, teller, clock, on_change=deliverer.wake)
         self.actions = Actions(store, config, teller, alertmanagers, clock, on_change=deliverer.wake)
         self.hearing = Hearing(store, self.actions, self.destinations, clock, owner=self._owner)
@@ -211,9 +215,11 @@ class Work:
             **({"shortages": self._shortages.run} if self._shortages is not None else {}),
             "reconcile": self._reconciler.run,
             "heartbeat": self._heartbeat.run,
+            "shifts": self._shifts.run,
             "deliver": self._deliverer.run,
             "digest": self._digester.run,
             "retention": self._retention.run,
+            "search": self._indexer.run,
             "figures": self._figures,
         }
         for name, run in runs.items():

@@ -32,11 +32,7 @@ CONFIG_OPTION = typer.Option(
 
 def problem_line(problem: Problem) -> str:
     """Return a problem of the configuration as a line; a warning says that it is one."""
-    text = str(problem)
-    if not problem.warning:
-        return text
-    place = f"{problem.file}:{problem.line}:{problem.column}: "
-    return f"{place}warning: {text.removeprefix(place)}"
+    return problem.printed
 
 
 def load_or_exit(path: Path) -> Config:

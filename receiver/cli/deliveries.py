@@ -164,7 +164,7 @@ def retry_deliveries(
     async def change(conn: Conn) -> list[DeliveryRow]:
         rows = await retrying.named(conn, ids) if ids else await retrying.chosen(conn, choice)
         if not dry_run:
-            await retrying.retry(conn, rows)
+            await retrying.retry(conn, rows, actor("").name)
         return rows
 
     async def work(store: Store) -> list[DeliveryRow]:

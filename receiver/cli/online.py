@@ -17,7 +17,7 @@ from receiver.errors import DeliveryError, Transient, Unknown
 from receiver.http import build_client
 from receiver.kube import ClusterError
 from receiver.kube.review import missing_rights
-from receiver.kube.rights import RIGHTS, Right
+from receiver.kube.rights import REVIEW, RIGHTS, Right
 
 GOOD, REFUSED, UNASKED, SKIPPED = "good", "refused", "not asked", "skipped"
 ALERTMANAGER_S = 5.0
@@ -57,7 +57,7 @@ async def ask_all(config: Config) -> tuple[Asked, ...]:
     async with build.destinations(config, words) as destinations:
         asking = [
             *(_destination(one) for one in destinations.values()),
-            *(_cluster(one) for one in config.clusters),
+            *(_cluster(one, _wanted(config, one)) for one in config.clusters),
             *(_alertmanager(one, url) for one in config.alertmanagers for url in (one.url, *one.peers)),
         ]
         return tuple(one for answers in await asyncio.gather(*asking) for one in answers)
@@ -96,7 +96,14 @@ def _cure(reason: str) -> str:
 # --- clusters ---
 
 
-async def _cluster(config: ClusterConfig) -> list[Asked]:
+def _wanted(config: Config, cluster: ClusterConfig) -> tuple[Right, ...]:
+    """Return the rights that are used in a cluster under this configuration."""
+    visibility = config.web.visibility
+    is_asked = visibility is not None and visibility.cluster in ("", cluster.name)
+    return (*RIGHTS, REVIEW) if is_asked else RIGHTS
+
+
+async def _cluster(config: ClusterConfig, wanted: tuple[Right, ...]) -> list[Asked]:
     what = f"cluster {config.name}"
     cluster = build.cluster(config)
     if cluster is None:
@@ -107,17 +114,17 @@ async def _cluster(config: ClusterConfig) -> list[Asked]:
         return [_failed(what, error)]
     finally:
         await cluster.aclose()
-    return [Asked(what, GOOD, version), *(() if config.must_gather else await _rights(config))]
+    return [Asked(what, GOOD, version), *(() if config.must_gather else await _rights(config, wanted))]
 
 
-async def _rights(config: ClusterConfig) -> list[Asked]:
+async def _rights(config: ClusterConfig, wanted: tuple[Right, ...]) -> list[Asked]:
     what = f"rights in cluster {config.name}"
     try:
-        lacking = await missing_rights(config.name, config.kubeconfig_file, http=config.http)
+        lacking = await missing_rights(config.name, config.kubeconfig_file, rights=wanted, http=config.http)
     except ClusterError as error:
         return [_failed(what, error)]
     if not lacking:
-        return [Asked(what, GOOD, f"all {len(RIGHTS)}")]
+        return [Asked(what, GOOD, f"all {len(wanted)}")]
     needed = [_lacks(what, right) for right in lacking if not right.optional]
     return [*needed, *_optional(what, [right for right in lacking if right.optional])]
 

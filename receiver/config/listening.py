@@ -18,6 +18,21 @@ class ProxyHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class Visibility:
+    """Who sees which stories: whom a cluster lets `get plans.forklift.konveyor.io` in a story's namespace."""
+
+    groups_header: str = ""
+    """In which a trusted proxy names the groups of who signed in, by commas; in lower case. Empty: no groups."""
+    admin_groups: frozenset[str] = frozenset()
+    admin_users: frozenset[str] = frozenset()
+    """Who sees everything, and may do what concerns all."""
+    cluster: str = ""
+    """The cluster that is asked; empty: the story's own, else the default one."""
+    fresh_s: float = 60.0
+    """How long an answer counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerTLS:
     """Prometheus' `tls_server_config`, the parts that we need."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import re2
 
 from receiver.config.causes_files import read_causes_files
+from receiver.config.handover_wire import read_handover
 from receiver.config.include import read_include
 from receiver.config.matching import read_globs
 from receiver.config.model import Config, Receiver, Route
@@ -32,7 +33,7 @@ from receiver.config.sections import (
     read_watch,
 )
 from receiver.config.sources import Sources
-from receiver.config.web import read_web
+from receiver.config.web import check_visibility, read_web
 from receiver.config.wire import (
     NamespaceRoutingWire,
     RedactionWire,
@@ -61,8 +62,12 @@ def load(path: Path, kinds: Sequence[Kind]) -> Config:
 
 def check(path: Path, kinds: Sequence[Kind]) -> tuple[Config | None, tuple[Problem, ...]]:
     """Return the configuration, None where it cannot be used, and all problems and warnings in file order."""
-    file = str(path)
-    sources = Sources(path)
+    return check_sources(Sources(path), kinds)
+
+
+def check_sources(sources: Sources, kinds: Sequence[Kind]) -> tuple[Config | None, tuple[Problem, ...]]:
+    """Do the same for what comes from anywhere."""
+    file = str(sources.path)
     try:
         content = sources.main()
     except OSError as error:
@@ -80,6 +85,10 @@ def check(path: Path, kinds: Sequence[Kind]) -> tuple[Config | None, tuple[Probl
         problems.add((), "not a mapping", "write keys such as receivers: and route:")
     if problems.sorted():
         return None, problems.sorted()
+    for key in sources.unread:
+        if key in document.value:
+            problems.warn((key,), "not read here: files are left alone", "it counts where the configuration is served")
+            del document.value[key]
     config = _File(problems, sources, kinds).config()
     found = problems.sorted()
     return (None if any(not problem.warning for problem in found) else config), found
@@ -109,6 +118,7 @@ class _File:
         clusters = DEFAULT_CLUSTERS
         if "clusters" in raw:
             clusters = read_clusters(raw["clusters"], ("clusters",), reader)
+        check_visibility(web.visibility, ("web", "visibility"), clusters, self._problems)
         subjects = DEFAULT_SUBJECTS
         if "subjects" in raw:
             subjects = read_subjects(raw["subjects"], ("subjects",), reader)
@@ -119,6 +129,9 @@ class _File:
         heartbeat = None
         if "heartbeat" in raw:
             heartbeat = read_heartbeat(raw["heartbeat"], ("heartbeat",), reader, names.receivers)
+        handover = None
+        if "handover" in raw:
+            handover = read_handover(raw["handover"], ("handover",), reader, names.receivers)
         self._later_sections()
         rest = self._rest()
         causes_files = rest.causes_files if rest else ()
@@ -140,6 +153,7 @@ class _File:
             web=web,
             watch=watch,
             heartbeat=heartbeat,
+            handover=handover,
             actions=actions,
             alertmanagers=alertmanagers,
             clusters=clusters,
@@ -267,8 +281,8 @@ class _File:
     def _warn_of_unused(self, route: Route, receivers: Mapping[str, Receiver]) -> None:
         used = {name for node in _nodes(route) for name in node.receivers}
         used |= {receiver.fallback for receiver in receivers.values()}
-        heartbeat = self._raw.get("heartbeat")
-        used |= {str(heartbeat.get("receiver"))} if isinstance(heartbeat, Mapping) else set()
+        sections = (self._raw.get(name) for name in ("heartbeat", "handover"))
+        used |= {str(section.get("receiver")) for section in sections if isinstance(section, Mapping)}
         for at, item in enumerate(self._raw.get("receivers") or ()):
             name = item.get("name") if isinstance(item, Mapping) else None
             if isinstance(name, str) and name and name not in used:

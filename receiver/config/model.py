@@ -6,14 +6,15 @@ Durations are seconds as floats (`…_s`); a secret is where to read it, never i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from receiver.config import files as watched
+from receiver.config.handover import HandoverPost
 from receiver.config.known_errors import KnownError
-from receiver.config.listening import ListenLimits, ProxyHeader, ServerTLS
+from receiver.config.listening import ListenLimits, ProxyHeader, ServerTLS, Visibility
 from receiver.config.storage import Storage
 from receiver.routing.intervals import TimeInterval
 from receiver.routing.matchers import Glob, Matcher
@@ -256,6 +257,8 @@ class Web:
     max_body_bytes: int = 16_777_216
     webhook_auth: Auth = Auth()
     page_auth: Auth = Auth()
+    visibility: Visibility | None = None
+    """None: whoever signs in sees everything."""
     tls: ServerTLS | None = None
     limits: ListenLimits = field(default_factory=ListenLimits)
     slack_signing_secret: Secret | None = None
@@ -283,6 +286,7 @@ class Config:
     web: Web = Web()
     watch: Watch = Watch()
     heartbeat: Heartbeat | None = None
+    handover: HandoverPost | None = None
     actions: ActionRules = ActionRules()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
     clusters: tuple[ClusterConfig, ...] = ()
@@ -306,6 +310,11 @@ class Config:
     def mark(self) -> str:
         """Return what changes when a file does that this was read from; a missing one counts as changed."""
         return watched.mark(self.files, self.path.absolute().parent, self.globs)
+
+    def default_cluster(self, usable: Container[str]) -> str:
+        """Return the cluster that takes every alert that no other does, else the only one; empty where neither is."""
+        known = [one for one in self.clusters if one.name in usable]
+        return next((one.name for one in known if not one.matchers), known[0].name if len(known) == 1 else "")
 
     @property
     def destinations(self) -> tuple[DestinationConfig, ...]:

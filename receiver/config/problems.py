@@ -31,6 +31,12 @@ class Problem:
         key = f"{self.key}: " if self.key else ""
         return f"{self.file}:{self.line}:{self.column}: {key}{self.what}; {self.cure}"
 
+    @property
+    def printed(self) -> str:
+        """The same as it is printed: a warning says that it is one."""
+        place = f"{self.file}:{self.line}:{self.column}: "
+        return f"{place}warning: {str(self).removeprefix(place)}" if self.warning else str(self)
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; `problems` holds every reason, in file order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 from receiver.config.files import templates_in
 from receiver.config.positions import MAX_BYTES
@@ -12,6 +13,9 @@ from receiver.config.positions import MAX_BYTES
 
 class Sources:
     """Reads the files of one configuration."""
+
+    unread: ClassVar[tuple[str, ...]] = ()
+    """Keys that lead to other files, and are left out with a warning."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from receiver.config.durations import Duration, Size
 from receiver.config.http_settings import BasicAuthWire
-from receiver.config.listening import ListenLimits, Network
+from receiver.config.listening import ListenLimits, Network, Visibility
 from receiver.config.model import Secret, Web
-from receiver.config.settings import PathFromFile, Settings, Url
+from receiver.config.settings import Names, PathFromFile, Settings, Url
 
 _LIMITS: Final = ListenLimits()
 
@@ -85,6 +85,22 @@ class PageAuthWire(AuthWire):
     proxy_header: ProxyHeaderWire | None = None
 
 
+class VisibilityWire(Settings):
+    """Who sees which stories. Without it whoever signs in sees all of them."""
+
+    by: Literal["access_review"]
+    """A SubjectAccessReview says whether a person may `get plans.forklift.konveyor.io` in the story's namespace."""
+    groups_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
+    """Such as X-Forwarded-Groups: groups, separated by commas. The proxy must replace what a client sends there."""
+    admin_groups: Names = ()
+    """They see everything, and may reload and read the audit."""
+    admin_users: Names = ()
+    cluster: str | None = Field(default=None, min_length=1)
+    """The cluster that is asked, by its name in `clusters`; without it each story's own."""
+    fresh: Duration = Field(default=Visibility().fresh_s, gt=0, le=3600)
+    """How long an answer counts: so long a right that was taken away is still had."""
+
+
 class TlsServerWire(Settings):
     """Prometheus' `tls_server_config`: the certificate of our own port, and those of clients."""
 
@@ -128,5 +144,6 @@ class WebWire(Settings):
     tls_server_config: TlsServerWire | None = None
     webhook_auth: AuthWire | None = None
     page_auth: PageAuthWire | None = None
+    visibility: VisibilityWire | None = None
     slack_signing_secret: Secret | None = None
     pagerduty_signing_secret: Secret | None = None

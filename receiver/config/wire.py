@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from receiver.config.durations import Duration
+from receiver.config.handover_wire import HandoverWire
 from receiver.config.http_settings import HttpWire, TransportWire
 from receiver.config.model import (
     ActionRules,
@@ -285,6 +286,7 @@ class RoutesFile(RestWire, IncludeWire):
     subjects: tuple[SubjectWire, ...] = ()
     storage: StorageWire = StorageWire()
     heartbeat: HeartbeatWire | None = None
+    handover: HandoverWire | None = None
     watch: WatchWire = WatchWire()
     actions: ActionsWire = ActionsWire()
     redaction: RedactionWire = RedactionWire()

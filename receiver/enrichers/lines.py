@@ -162,6 +162,12 @@ def _folded(entries: Iterator[_Entry]) -> list[_Entry]:
     return list(seen.values())
 
 
+def most_telling(lines: Sequence[str], limit: int) -> tuple[int, ...]:
+    """Return the positions of the lines that say most, in their order."""
+    best = sorted(range(len(lines)), key=lambda at: (-_score(lines[at]), -at))[:limit]
+    return tuple(sorted(best))
+
+
 def signature(lines: Sequence[str]) -> str:
     """Return what logs that fail alike have in common: their best line, without times, numbers and ids."""
     if not lines:

@@ -7,12 +7,12 @@ configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from receiver.kube.plans import PlanEvent, PlanIndex, PlanRow
 
-__all__ = ["Cluster", "ClusterError", "Obj", "PlanEvent", "PlanIndex", "PlanRow", "Reason"]
+__all__ = ["Cluster", "ClusterError", "Obj", "PlanEvent", "PlanIndex", "PlanRow", "Reason", "Reviews"]
 
 Obj = dict[str, Any]
 
@@ -96,3 +96,13 @@ class Cluster(Protocol):
 
     async def aclose(self) -> None:
         """Close connections and remove temporary files."""
+
+
+@runtime_checkable
+class Reviews(Protocol):
+    """A cluster that can say what somebody may; a must-gather cannot."""
+
+    async def subject_access_review(
+        self, user: str, groups: Iterable[str], *, verb: str, group: str, resource: str, namespace: str
+    ) -> bool:
+        """Tell whether the cluster lets a user of these groups do this in a namespace. Raises ClusterError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import httpx2
 
 from receiver.config.model import HttpConfig
 from receiver.http import DIRECT
-from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex
+from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex, review
 from receiver.kube.account import ACCOUNT
 from receiver.kube.api import MAX_OBJECTS, Api, Limits
 from receiver.kube.connection import Connection, Source, kubeconfig, service_account
@@ -22,6 +22,7 @@ from receiver.kube.watch import PlanWatch, WatchTimes
 from receiver.kube.whole import WholePlans
 
 PLAN = KINDS["Plan"]
+REVIEW_S = 3.0  # somebody waits for a page
 WHOLE_PLANS = 25  # a page: up to 0.9 MB each
 EXPAND_SPEC = "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}/expand-spec"
 
@@ -186,6 +187,22 @@ class LiveCluster:
         needs = f"get services/proxy ({service}) in namespace {namespace}"
         url = f"{KINDS['Service'].path(namespace, service)}/proxy/{path}"
         return await self._api.json(url, needs=needs, what=f"{service} in namespace {namespace}")
+
+    async def subject_access_review(
+        self, user: str, groups: Iterable[str], *, verb: str, group: str, resource: str, namespace: str
+    ) -> bool:
+        """Tell what somebody may; see `receiver.kube.review`."""
+        return await review.subject_access_review(
+            self._name,
+            self._connection,
+            user,
+            groups,
+            verb=verb,
+            group=group,
+            resource=resource,
+            namespace=namespace,
+            timeout_s=REVIEW_S,
+        )
 
     def plans(self) -> PlanIndex:
         return self._index

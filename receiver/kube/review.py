@@ -1,14 +1,15 @@
-"""Asks an API server which of our rights are missing: the only requests of ours that are no GET.
+"""Asks an API server who may do what: the only requests of ours that are no GET.
 
-A SelfSubjectAccessReview changes nothing and needs no right of its own, but it is a POST. So it is made by
-`check --online` alone, never by the service, and stands apart from the code that reads.
+Reviews change nothing, but they are POSTs, so they stand apart from the code that reads. A SelfSubjectAccessReview
+(which of our own rights are missing) needs no right, and is made by `check --online` and for who looks at the status
+page. A SubjectAccessReview (what somebody else may) needs one, and is made by the service only with `web.visibility`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from receiver.kube import ClusterError
 from receiver.kube.connection import Connection, from_http_error, from_status, kubeconfig, service_account
 from receiver.kube.rights import RIGHTS, Right
 
-PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+API = "/apis/authorization.k8s.io/v1"
 CONNECT_S = 3.0
 
 
@@ -51,30 +52,59 @@ async def missing_rights(
         await connection.aclose()
 
 
+async def subject_access_review(  # every argument is one part of the question
+    cluster: str,
+    connection: Connection,
+    user: str,
+    groups: Iterable[str],
+    *,
+    verb: str,
+    group: str,
+    resource: str,
+    namespace: str,
+    timeout_s: float,
+) -> bool:
+    """Tell whether a cluster lets a user of these groups do this in a namespace. Raises ClusterError."""
+    attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+    spec = {"user": user, "groups": sorted(groups), "resourceAttributes": attributes}
+    try:
+        async with asyncio.timeout(timeout_s):
+            try:
+                return await _ask(cluster, connection, "SubjectAccessReview", spec)
+            except ClusterError as error:
+                if error.reason not in {"unauthorized", "unreachable"} or not await connection.renew():
+                    raise
+            return await _ask(cluster, connection, "SubjectAccessReview", spec)
+    except TimeoutError:
+        raise ClusterError("timeout", f"cluster {cluster} did not say within {timeout_s:g} s") from None
+
+
 async def _allowed(cluster: str, connection: Connection, right: Right) -> bool:
     resource, _, sub = right.resource.partition("/")
     attributes = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": sub}
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": attributes},
-    }
-    what = "answer about our rights"
+    return await _ask(cluster, connection, "SelfSubjectAccessReview", {"resourceAttributes": attributes})
+
+
+async def _ask(cluster: str, connection: Connection, kind: str, spec: Mapping[str, Any]) -> bool:
+    plural = f"{kind.lower()}s"
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": dict(spec)}
+    what = "answer about rights"
     try:
         async with connection.client() as client:
-            response = await client.post(PATH, json=review)
+            response = await client.post(f"{API}/{plural}", json=review)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise from_http_error(cluster, error) from None
     except (ConfigError, OSError, ValueError, LookupError) as error:
         text = f"cluster {cluster}: the credentials cannot be read ({type(error).__name__})"
         raise ClusterError("unauthorized", text) from None
     if response.status_code not in (200, 201):
-        needs = "create selfsubjectaccessreviews.authorization.k8s.io"
+        needs = f"create {plural}.authorization.k8s.io"
         raise from_status(cluster, response.status_code, response.content, needs, what)
-    allowed = _status(response.content).get("allowed")
+    status = _status(response.content)
+    allowed, denied = status.get("allowed"), status.get("denied", False)
     if not isinstance(allowed, bool):
         raise ClusterError("bad answer", f"cluster {cluster} gave no {what}")
-    return allowed
+    return allowed and denied is False
 
 
 def _status(body: bytes) -> dict[str, Any]:

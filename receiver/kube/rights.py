@@ -2,7 +2,7 @@
 
 `deploy/base/rbac.yaml` grants exactly these rows, `check --online` asks for exactly these rows, and tests compare both
 with the requests that are really made. Nothing is written and no Secret is read. Discovery (/api, /apis, /version)
-needs no row: every authenticated account may read it.
+needs no row: every authenticated account may read it. What an option needs besides stands beside the table.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class Right:
         """The rule of a ClusterRole that grants it, as one line of YAML."""
         group = self.group or '""'
         return f"- {{apiGroups: [{group}], resources: [{self.resource}], verbs: [{self.verb}]}}"
+
+
+REVIEW = Right("create", "authorization.k8s.io", "subjectaccessreviews", "who may see which stories")
+"""Beside the table: needed only with `web.visibility`, and then in the clusters that are asked."""
 
 
 def _of(group: str, resource: str, optional: str = "", /, **verbs: str) -> Iterator[Right]:

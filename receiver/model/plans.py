@@ -70,3 +70,8 @@ class Identity:
     """What could not be learnt and why, each a sentence for people."""
     alias: str = ""
     """A key under which this subject was, or may have been, known before its UID was."""
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Cluster and namespace whose people it is about; what is not known is the empty string."""
+        return self.cluster, self.owner_namespace or self.target_namespace or self.namespace

@@ -21,6 +21,7 @@ from receiver.model import (
 from receiver.model.naming import named_by
 from receiver.rendering import words
 from receiver.rendering.context import Context, Pair, Teller
+from receiver.rendering.handed import handed_parts
 from receiver.rendering.known import evidence_parts, failure_parts
 from receiver.rendering.markup import clean
 from receiver.rendering.storm import storm_parts
@@ -82,6 +83,7 @@ def build(wanted: Wanted, kind: str, content: str, entry: Entry | None = None) -
         | _delivery(view)
         | _entry(view, entry)
         | storm_parts(view)
+        | handed_parts(view)
     )
     context = Context(**parts)
     return _minimal(context, view, entry) if content == "minimal" else context

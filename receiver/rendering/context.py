@@ -157,6 +157,16 @@ class StormRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HandoverLine:
+    """An item of `handover`."""
+
+    part: str = _v("", "heading, on the first line of a part, such as Open; else empty")
+    name: str = _v("", "what it is about, such as a plan")
+    text: str = _v("", "how it stands, in a sentence or two; print it with `| codes`")
+    url: str = _v("", "page of its story, or empty")
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """All variables. An empty string, 0 and an empty list mean "not known" or "none"; nothing is ever undefined."""
 
@@ -270,6 +280,7 @@ class Context:
     more_places: int = _v(0, "digests: namespaces that are not in `places`")
     members: tuple[StormRow, ...] = _v((), "digests: the first stories, VMs down first (tickets: 40)")
     more_members: int = _v(0, "digests: stories that are not in `members`")
+    handover: tuple[HandoverLine, ...] = _v((), "handovers: what the next shift must know, line by line")
     text: str = _v("", "entries: what happened, in a sentence")
     at: str = _v("", "entries: when")
     earlier: tuple[str, ...] = _v((), "entries: what happened before and was not sent on its own, oldest first")
@@ -290,6 +301,7 @@ PARTS: Mapping[str, type[Any]] = {
     "strange": StormRow,
     "places": Place,
     "members": StormRow,
+    "handover": HandoverLine,
 }
 """Variables whose items have attributes."""
 

@@ -26,6 +26,7 @@ _STATES = {
     "merged": "continued in another story",
     "digest": "told in one message",
     "digest-over": "all clear",
+    "handover": "what the next shift must know",
 }
 
 
@@ -60,6 +61,8 @@ def _plain(context: Context, wanted: Wanted) -> Message:
         numbers = (context.impact_words, context.failed_of, f"{context.plans_open} of {context.plans_words} go on")
         lines.append(f"{', '.join(filter(None, numbers))}.")
         lines += [f"{one.vms} VMs in {one.plans} plans: {one.cause}. {one.owner}".strip() for one in context.causes]
+    elif context.message == "handover":
+        lines += [": ".join(filter(None, (one.part, one.name, one.text))) for one in context.handover]
     elif context.message == "alert":
         lines.append(context.description)
     else:

@@ -11,6 +11,7 @@ from receiver.rendering.context import (
     Context,
     Do,
     Group,
+    HandoverLine,
     Log,
     Pair,
     Place,
@@ -160,6 +161,10 @@ def samples() -> tuple[Context, ...]:
             ),
         ),
         more_members=30,
+        handover=(
+            HandoverLine("Open", "plan mig-payments/pay-w17-03", "VM down.", "https://mtv.example.com/stories/3"),
+            HandoverLine("", "", "and 3 more"),
+        ),
         text="The plan failed again.",
         at="22:19 UTC",
         earlier=("The alert is gone.",),

@@ -26,7 +26,7 @@ MAX_OUTPUT = 65_536
 MESSAGES = (
     *("firing", "alert-gone", "alert", "re-running", "ended-here"),
     *("fixed", "canceled", "deleted", "cleared", "merged"),
-    *("digest", "digest-over"),
+    *("digest", "digest-over", "handover"),
 )
 PARTS = ("title", "push", "summary", "body")
 _QUOTED = re.compile(r"""["']([^"']+)["']""")

@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from receiver.limits import truncate
 from receiver.model import Alert, Evidence, Identity, Impact, Outcome, PlanPhase, StoryState, VMFailure, Wanted
+from receiver.model.handed import HANDOVER
 from receiver.rendering import words
 from receiver.rendering.context import Do
 from receiver.rendering.markup import clean
@@ -57,6 +58,8 @@ def message_name(wanted: Wanted, kind: str) -> str:
     story = wanted.story
     if wanted.moved:
         return "ended-here"
+    if story.kind == HANDOVER:
+        return HANDOVER
     if story.digest is not None:
         return "digest" if story.open else "digest-over"
     if not story.open:

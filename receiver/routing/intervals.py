@@ -127,7 +127,7 @@ def parse_time_interval(spec: Mapping[str, object]) -> TimeInterval:
         days_of_month=_elements(spec, "days_of_month", _days_of_month),
         months=_elements(spec, "months", _months),
         years=_elements(spec, "years", _years),
-        location=_location(spec.get("location")),
+        location=location_of(spec.get("location")),
     )
 
 
@@ -229,7 +229,8 @@ def _years(raw: object, *path: str | int) -> Span:
     return span
 
 
-def _location(raw: object) -> tzinfo | None:
+def location_of(raw: object) -> tzinfo | None:
+    """Return a time zone by its name; None for this machine's own. Raises IntervalError."""
     if raw in (None, "", "UTC"):
         return UTC  # without looking it up: slim systems have no zone database
     if raw == "Local":

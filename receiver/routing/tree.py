@@ -101,19 +101,30 @@ def _walk(
         verdicts.insert(at, Verdict(node.path, node.position, False, "root route: a route below matched"))
 
 
-def _judge(node: Route, view: Mapping[str, str], facts: Mapping[str, str]) -> tuple[bool, str]:
+def failing(node: Route, labels: Mapping[str, str], facts: Mapping[str, str]) -> tuple[str, ...]:
+    """Return every condition of a route that does not hold, and what it met; those of the routes above do not count."""
+    return tuple(_failing(node, {**facts, **labels}, facts))
+
+
+def _failing(node: Route, view: Mapping[str, str], facts: Mapping[str, str]) -> Iterator[str]:
     for matcher in node.matchers:
         if not matcher.matches(view):
-            return False, f"{matcher} does not match {_quoted(view.get(matcher.name, ''))}"
+            yield f"{matcher} does not match {_quoted(view.get(matcher.name, ''))}"
+    namespace = facts.get("owner_namespace", "")
+    if node.namespaces and not namespace:
+        yield "the owner namespace is not known"
+    elif node.namespaces and not any(glob.matches(namespace) for glob in node.namespaces):
+        yield f"namespace {namespace} matches none of {', '.join(str(glob) for glob in node.namespaces)}"
+
+
+def _judge(node: Route, view: Mapping[str, str], facts: Mapping[str, str]) -> tuple[bool, str]:
+    wrong = next(_failing(node, view, facts), "")
+    if wrong:
+        return False, wrong
     words = [str(matcher) for matcher in node.matchers]
     if node.namespaces:
-        namespace = facts.get("owner_namespace", "")
-        if not namespace:
-            return False, "the owner namespace is not known"
-        hit = next((glob for glob in node.namespaces if glob.matches(namespace)), None)
-        if hit is None:
-            globs = ", ".join(str(glob) for glob in node.namespaces)
-            return False, f"namespace {namespace} matches none of {globs}"
+        namespace = facts["owner_namespace"]
+        hit = next(glob for glob in node.namespaces if glob.matches(namespace))
         which = "target namespace" if namespace != facts.get("plan_namespace", namespace) else "namespace"
         words.insert(0, f"{which} {namespace} matches {hit}")
     return True, " and ".join(words) if words else "a route without matchers matches everything"
@@ -121,6 +132,11 @@ def _judge(node: Route, view: Mapping[str, str], facts: Mapping[str, str]) -> tu
 
 def _quoted(value: str) -> str:
     return f'"{value}"' if value else "an empty or missing label"
+
+
+def lets_through(node: Route, config: Config, now: datetime) -> bool:
+    """Do a route's own time intervals let a first message through now?"""
+    return _lets_through(Intervals(node.mute_time_intervals, node.active_time_intervals), config, now)
 
 
 def allowed(intervals: tuple[Intervals, ...], config: Config, now: datetime) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from receiver.model import Ack, Alert, Digest, Evidence, Identity, Keys, Reason
+from receiver.model.handed import Handed
 
 T = TypeVar("T")
 
@@ -17,6 +18,7 @@ EVIDENCE: TypeAdapter[Evidence] = TypeAdapter(Evidence)
 ALERT: TypeAdapter[Alert] = TypeAdapter(Alert)
 ACK: TypeAdapter[Ack] = TypeAdapter(Ack)
 DIGEST: TypeAdapter[Digest] = TypeAdapter(Digest)
+HANDED: TypeAdapter[Handed] = TypeAdapter(Handed)
 KEYS: TypeAdapter[Keys] = TypeAdapter(Keys)
 REASONS: TypeAdapter[tuple[Reason, ...]] = TypeAdapter(tuple[Reason, ...])
 

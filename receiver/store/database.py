@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import CursorResult, Executable, Float, Insert
+from sqlalchemy import CursorResult, Executable, Float, Insert, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -102,6 +102,13 @@ def driver_url(url: str) -> str:
     """Return the URL with the driver that is used here; `postgresql://` and `postgres://` are what people write."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg{separator}{rest}" if scheme in ("postgres", "postgresql") else url
+
+
+def place_of(url: str) -> str:
+    """Return where a database is, for people: no user, no password and none of its options."""
+    parsed = make_url(url)
+    server = f"{parsed.host}:{parsed.port}" if parsed.host and parsed.port else parsed.host or ""
+    return "/".join(one for one in (server, parsed.database or "") if one) or "its default place"
 
 
 class _Now(FunctionElement[float]):

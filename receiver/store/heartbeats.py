@@ -110,3 +110,9 @@ async def ping_due(conn: Conn, owner: str) -> Job | None:
 async def pinged(conn: Conn, job: Job, again_in_s: float, state: Mapping[str, Any]) -> None:
     """Note how a call went."""
     await jobs.finish(conn, job, again_in_s, state)
+
+
+async def last_ping(conn: Conn) -> str | None:
+    """Return why the last call to the outside failed, empty where it did not; None: there was none."""
+    said = (await jobs.state_of(conn, _PING)).get("error")
+    return str(said) if said is not None else None

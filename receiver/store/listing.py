@@ -18,6 +18,8 @@ from receiver.store import digests, reading
 from receiver.store.attempts import Attempt
 from receiver.store.deliveries import COLUMNS, DeliveryRow, to_row
 from receiver.store.engine import Conn
+from receiver.store.filters import Filter, conditions
+from receiver.store.owners import Owner
 from receiver.store.reading import Whole
 from receiver.store.schema import attempts, deliveries, stories
 
@@ -31,7 +33,7 @@ def shown_state(row: DeliveryRow) -> DeliveryState:
     return DeliveryState.PENDING if row.state is DeliveryState.DELIVERED and lags else row.state
 
 
-_SHOWN_STATE = case(
+SHOWN_STATE = case(
     (
         and_(
             deliveries.c.state == DeliveryState.DELIVERED.value,
@@ -46,24 +48,40 @@ _SHOWN_STATE = case(
 
 
 async def stories_page(
-    conn: Conn, *, state: Sequence[str] = (), before: Cursor | None = None, limit: int = 50
+    conn: Conn,
+    *,
+    state: Sequence[str] = (),
+    before: Cursor | None = None,
+    limit: int = 50,
+    sees: frozenset[Owner] | None = None,
 ) -> list[Whole]:
     """Return stories, newest first, each with its deliveries in the order in which they were made.
 
-    What stands for a storm is no failure of its own.
+    What stands for a storm is no failure of its own. `sees` are the owners whose stories count; None: all.
     """
     query = select(stories).where(stories.c.kind != digests.KIND)
     if state:
         query = query.where(stories.c.state.in_(state))
+    if sees is not None:
+        query = query.where(*conditions(Filter(sees=sees)))
     rows = (await conn.execute(_page(query, stories.c.opened, stories.c.id, before, limit))).all()
     return await reading.of_rows(conn, rows)
 
 
 async def deliveries_page(
-    conn: Conn, *, story: str = "", state: Sequence[str] = (), before: Cursor | None = None, limit: int = 50
+    conn: Conn,
+    *,
+    story: str = "",
+    state: Sequence[str] = (),
+    before: Cursor | None = None,
+    limit: int = 50,
+    sees: frozenset[Owner] | None = None,
 ) -> list[tuple[DeliveryRow, tuple[Attempt, ...]]]:
-    """Return deliveries, newest first, each with its tries, oldest first. `state` is what `shown_state` says."""
-    rows = await delivery_rows(conn, story=story, state=state, before=before, limit=limit)
+    """Return deliveries, newest first, each with its tries, oldest first. `state` is what `shown_state` says.
+
+    `sees` are the owners of whose stories they may be; None: all.
+    """
+    rows = await delivery_rows(conn, story=story, state=state, before=before, limit=limit, sees=sees)
     tries: dict[str, list[Attempt]] = defaultdict(list)
     query = select(attempts).where(attempts.c.delivery.in_([row.id for row in rows])).order_by(attempts.c.id)
     for one in await conn.execute(query):
@@ -74,14 +92,22 @@ async def deliveries_page(
 
 
 async def delivery_rows(
-    conn: Conn, *, story: str = "", state: Sequence[str] = (), before: Cursor | None = None, limit: int = 50
+    conn: Conn,
+    *,
+    story: str = "",
+    state: Sequence[str] = (),
+    before: Cursor | None = None,
+    limit: int = 50,
+    sees: frozenset[Owner] | None = None,
 ) -> list[DeliveryRow]:
     """Return the same deliveries without their tries."""
     query = select(*COLUMNS)
     if story:
         query = query.where(deliveries.c.story == story)
     if state:
-        query = query.where(_SHOWN_STATE.in_(state))
+        query = query.where(SHOWN_STATE.in_(state))
+    if sees is not None:
+        query = query.where(deliveries.c.story.in_(select(stories.c.id).where(*conditions(Filter(sees=sees)))))
     rows = await conn.execute(_page(query, deliveries.c.created, deliveries.c.id, before, limit))
     return [to_row(row) for row in rows]
 

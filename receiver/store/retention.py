@@ -15,19 +15,23 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, u
 
 from receiver.model import AlertStatus, StoryState
 from receiver.store.engine import NOW, Conn
-from receiver.store.schema import alerts, audit, deliveries, digests, inbox, presses, snapshots, stories
-from receiver.store.sizes import ROW_BYTES, bytes_of
+from receiver.store.schema import alerts, audit, deliveries, digests, inbox, presses, search, snapshots, stories
+from receiver.store.sizes import ROW_BYTES, bytes_of, searched
 
 ROWS_AT_ONCE = 500
 STORIES_AT_ONCE = 20
 """With a story go its alerts, revisions, deliveries, entries and tries."""
 STORY_BYTES = 2_000
 """About what these take, all together, where hardly anything happened."""
+WORDS_AT_ONCE = 262_144
+"""Bytes of the search: to let go of a word costs SQLite as much as to learn it."""
 
 # The function keeps SQLite from going through all closed stories by their state instead of the first ones by time.
 _CLOSED = and_(stories.c.closed.is_not(None), func.coalesce(stories.c.state, "") == StoryState.RESOLVED.value)
 _WAITS = exists().where(deliveries.c.story == stories.c.id, deliveries.c.due.is_not(None))
 """Somebody is still to be told: how it ended, or what it was."""
+_WORDS = func.coalesce(select(searched(search.c.words)).where(search.c.story == stories.c.id).scalar_subquery(), 0)
+"""What the search keeps of a story: it goes with its story, and the words of evidence with that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,12 @@ async def evidence_older(conn: Conn, keep_s: float) -> Gone:
     return await _empty(conn, stories.c.closed < NOW - keep_s)
 
 
-async def evidence_oldest(conn: Conn, enough: float) -> Gone:
+async def evidence_oldest(conn: Conn, enough: float, *, with_words: bool = False) -> Gone:
     """Forget the evidence of the stories that were closed first, until so many bytes are gone.
 
-    What is still to be told keeps its evidence.
+    What is still to be told keeps its evidence. With `with_words` what the search knew of it counts, too.
     """
-    return await _empty(conn, ~_WAITS, enough)
+    return await _empty(conn, ~_WAITS, enough, with_words=with_words)
 
 
 async def stories_older(conn: Conn, keep_s: float, protect_s: float) -> Gone:
@@ -112,28 +116,34 @@ async def _delete(conn: Conn, key: Any, text: Any, which: ColumnElement[bool], o
     return Gone(len(ids), freed)
 
 
-def _first(rows: Sequence[Any], enough: float) -> tuple[list[Any], int]:
-    """Return the keys of as many rows as are enough, and what they take."""
+def _first(rows: Sequence[Any], enough: float, *, with_words: bool = True) -> tuple[list[Any], int]:
+    """Return the keys of as many rows as are enough, or one step's, and what they take.
+
+    A row is its key, its size, and perhaps what the search keeps of it.
+    """
     ids: list[Any] = []
-    freed = 0
-    for key, size in rows:
-        if freed >= enough:
+    freed = found = 0
+    for key, size, *words in rows:
+        if freed >= enough or found >= WORDS_AT_ONCE:
             break
         ids.append(key)
-        freed += int(size)
+        found += sum(map(int, words))
+        freed += int(size) + (sum(map(int, words)) if with_words else 0)
     return ids, freed
 
 
-async def _empty(conn: Conn, which: ColumnElement[bool], enough: float = inf) -> Gone:
+async def _empty(conn: Conn, which: ColumnElement[bool], enough: float = inf, *, with_words: bool = False) -> Gone:
     found = await conn.execute(
-        select(stories.c.id, bytes_of(stories.c.evidence))
+        select(stories.c.id, bytes_of(stories.c.evidence), _WORDS)
         .where(_CLOSED, stories.c.evidence.is_not(None), which)
         .order_by(stories.c.closed)
         .limit(STORIES_AT_ONCE)
     )
-    ids, freed = _first(found.all(), enough)
+    ids, freed = _first(found.all(), enough, with_words=with_words)
     if ids:
-        await conn.execute(update(stories).where(stories.c.id.in_(ids)).values(evidence=None))
+        # The search forgets all of it at once, and learns again what is left.
+        await conn.execute(delete(search).where(search.c.story.in_(ids)))
+        await conn.execute(update(stories).where(stories.c.id.in_(ids)).values(evidence=None, indexed=-1))
     return Gone(len(ids), freed)
 
 
@@ -144,7 +154,7 @@ async def _forget(conn: Conn, which: ColumnElement[bool], protect_s: float, enou
         func.coalesce(alerts.c.heard_at, alerts.c.changed_at) >= NOW - protect_s,
     )
     found = await conn.execute(
-        select(stories.c.id, bytes_of(stories.c.evidence) + bytes_of(stories.c.identity) + STORY_BYTES)
+        select(stories.c.id, bytes_of(stories.c.evidence) + bytes_of(stories.c.identity) + STORY_BYTES, _WORDS)
         .where(_CLOSED, stories.c.closed < NOW - protect_s, ~held, which)
         .order_by(stories.c.closed)
         .limit(STORIES_AT_ONCE)

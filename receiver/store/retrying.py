@@ -13,6 +13,7 @@ from receiver.store.audit import Kind, Note
 from receiver.store.deliveries import COLUMNS, DeliveryRow, one, to_row
 from receiver.store.engine import NOW, Conn
 from receiver.store.manners import BREAK_AFTER
+from receiver.store.owners import Owner, of_stories
 from receiver.store.schema import deliveries, destinations
 
 STUCK = (DeliveryState.PARKED, DeliveryState.DEAD, DeliveryState.RETRYING)
@@ -55,11 +56,17 @@ async def chosen(conn: Conn, choice: Choice) -> list[DeliveryRow]:
     return [to_row(row) for row in rows]
 
 
-async def named(conn: Conn, ids: Sequence[str]) -> list[DeliveryRow]:
-    """Return deliveries by id. Raises NotRetryableError for one that is unknown, or delivered."""
+async def named(conn: Conn, ids: Sequence[str], sees: frozenset[Owner] | None = None) -> list[DeliveryRow]:
+    """Return deliveries by id. Raises NotRetryableError for one that is unknown, or delivered.
+
+    One whose story is of none of the owners `sees` (None: all) counts as unknown.
+    """
     rows: list[DeliveryRow] = []
     for each in ids:
         row = await one(conn, each.upper())
+        if row is not None and sees is not None:
+            owner = (await of_stories(conn, [row.story])).get(row.story)
+            row = row if owner in sees else None
         if row is None:
             raise NotRetryableError(f"no delivery has the id {each}", "see `mtv-receiver deliveries list`")
         if row.state is DeliveryState.DELIVERED and row.due is None:
@@ -68,15 +75,13 @@ async def named(conn: Conn, ids: Sequence[str]) -> list[DeliveryRow]:
     return rows
 
 
-async def retry(conn: Conn, rows: Sequence[DeliveryRow]) -> None:
+async def retry(conn: Conn, rows: Sequence[DeliveryRow], by: str = "") -> None:
     """Let dead, parked and waiting deliveries be tried now, and ask their destinations even if nothing got through.
 
-    A destination that asked to be left alone (429) is left alone until its time all the same.
+    A destination that asked to be left alone (429) is left alone until its time all the same. `by`: who asks for it.
     """
-    await audit.notes(
-        conn,
-        [Note(Kind.RETRY, row.story, {"destination": row.label, "delivery": row.id, "was": row.state}) for row in rows],
-    )
+    lines = [{"destination": row.label, "delivery": row.id, "was": row.state, "by": by} for row in rows]
+    await audit.notes(conn, [Note(Kind.RETRY, row.story, facts) for row, facts in zip(rows, lines, strict=True)])
     for at in range(0, len(rows), 500):
         some = rows[at : at + 500]
         await conn.execute(

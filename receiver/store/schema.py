@@ -81,6 +81,14 @@ stories = Table(
     Column("ack", Text),  # who took it: JSON
     Column("remind_at", Float),  # look then whether people are to be reminded
     Column("worse_at", Float),  # when people were last told that it became worse
+    Column("namespace", Text, nullable=False, server_default=""),  # of its owner; this and the next: store/columns.py
+    Column("cluster", Text, nullable=False, server_default=""),
+    Column("cause", Text, nullable=False, server_default=""),
+    Column("cause_text", Text, nullable=False, server_default=""),
+    Column("impact", Text, nullable=False, server_default="unknown"),
+    Column("failed", Integer, nullable=False, server_default="0"),  # VMs
+    Column("total", Integer, nullable=False, server_default="0"),
+    Column("indexed", Integer, nullable=False, server_default="-1"),  # the revision that the search knows; -1: none
     Index(
         "stories_open_subject",
         "subject",
@@ -90,6 +98,24 @@ stories = Table(
     Index("stories_subject", "subject", "opened"),
     Index("stories_alias", "alias"),
     Index("stories_state", "state", "opened"),
+    Index("stories_opened", "opened", "id"),
+    Index("stories_namespace", "namespace", "opened", "id"),
+    Index("stories_updated", "updated", "id"),
+    Index(  # with all that sums are made of: SQLite has these columns behind the evidence
+        "stories_open",
+        "opened",
+        "id",
+        "state",
+        "kind",
+        "namespace",
+        "cluster",
+        "cause",
+        "impact",
+        "severity",
+        sqlite_where=text("state <> 'resolved'"),
+    ),
+    Index("stories_open_namespace", "namespace", "opened", "id", sqlite_where=text("state <> 'resolved'")),
+    Index("stories_unindexed", "opened", sqlite_where=text("indexed < revision")),
     Index(
         "stories_closed",
         "closed",
@@ -101,6 +127,16 @@ stories = Table(
         sqlite_where=text("closed IS NOT NULL AND evidence IS NOT NULL"),
     ),
 )
+
+search = Table(
+    "search",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("story", Text, ForeignKey("stories.id", ondelete="CASCADE"), nullable=False),
+    Column("words", Text, nullable=False),  # PostgreSQL: tsvector; SQLite: what `search_fts` reads
+    Index("search_story", "story", unique=True),
+)
+"""The words by which people find a story. Virtual tables and triggers around it: store/backfill.py."""
 
 revisions = Table(
     "revisions",

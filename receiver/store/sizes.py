@@ -76,6 +76,27 @@ def _bytes_of_postgresql(element: Bytes, compiler: SQLCompiler, **more: Any) -> 
     return f"coalesce(pg_column_size({compiler.process(element.clauses, **more)}), 0)"
 
 
+class _Searched(FunctionElement[int]):
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(_Searched, "sqlite")
+def _with_index(element: _Searched, compiler: SQLCompiler, **more: Any) -> str:
+    # FTS5's index takes at most about as much as the words, and its pages count as in use.
+    return f"2 * length(CAST({compiler.process(element.clauses, **more)} AS BLOB))"
+
+
+@compiles(_Searched, "postgresql")
+def _without_index(element: _Searched, compiler: SQLCompiler, **more: Any) -> str:
+    return f"pg_column_size({compiler.process(element.clauses, **more)})"
+
+
+def searched(words: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return what the search takes for some words, about, as `in_use` counts it."""
+    return _Searched(words)
+
+
 def bytes_of(column: ColumnElement[Any]) -> Bytes:
     """Return what a text takes."""
     return Bytes(column)

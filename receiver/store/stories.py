@@ -17,7 +17,7 @@ from receiver.model import (
     PlanPhase,
     StoryState,
 )
-from receiver.store import audit
+from receiver.store import audit, columns
 from receiver.store.audit import Kind
 from receiver.store.codec import ACK, ALERT, EVIDENCE, IDENTITY, dump, dump_json, load, load_or_none
 from receiver.store.drafts import POISON
@@ -167,6 +167,7 @@ async def save(conn: Conn, draft: Draft, change: Change | None, text: str, key: 
         "plan_phase": draft.plan_phase.value if draft.plan_phase else "",
         "not_told": dump_json(draft.not_told),
         **{name: getattr(draft, name) for name in _SCALARS},
+        **columns.of(draft.identity, draft.evidence, draft.run),
     }
     if change is not None or draft.new:
         values["updated"] = draft.now

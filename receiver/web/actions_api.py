@@ -13,6 +13,8 @@ from starlette.routing import Route
 from receiver.actions import API, Actions, Actor, Answer
 from receiver.config.model import Config
 from receiver.guard import page
+from receiver.store.engine import Store
+from receiver.web.viewers import Viewers, is_shown, viewer_of
 from receiver.wire import clean
 
 MAX_BYTES = 64 * 1024
@@ -24,54 +26,61 @@ class Acting(Protocol):
 
     config: Config
     actions: Actions | None
+    store: Store | None
+    viewers: Viewers
 
 
 class BadRequestError(ValueError):
     """A body that makes no sense; the message says why and what helps."""
 
 
-Handler = Callable[[Actions, str, Mapping[str, Any], Actor], Awaitable[Answer]]
+Act = Callable[[Actions, str, Actor], Awaitable[Answer]]
 
 
 def routes(service: Acting) -> list[Route]:
     """Return the addresses. A body of another type than JSON is refused, so that no foreign page can post a form."""
 
-    def taking(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def taking(name: str, read: Callable[[Mapping[str, Any]], Act]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            if service.actions is None:
+            if service.actions is None or service.store is None:
                 return refused(503, "not ready")
+            story = clean(request.path_params["id"])
             try:
                 body = await json_body(request)
-                said = await handler(service.actions, clean(request.path_params["id"]), body, _actor(request, body))
+                act, actor = read(body), _actor(request, body)
             except BadRequestError as error:
                 return refused(400, str(error))
+            if await is_shown(viewer_of(request), service.store, story.upper()):
+                said = await act(service.actions, story, actor)
+            else:  # as where there is none; who tried is written down
+                said = await service.actions.unknown(story, name, actor)
             return JSONResponse({"done": said.done, "text": said.text}, 200 if said.done else 409)
 
         return page(service, answer)
 
     table = {"acknowledge": _acknowledge, "silence": _silence, "move": _move}
-    return [Route(f"/api/v1/stories/{{id}}/{name}", taking(one), methods=["POST"]) for name, one in table.items()]
+    return [Route(f"/api/v1/stories/{{id}}/{name}", taking(name, one), methods=["POST"]) for name, one in table.items()]
 
 
-async def _acknowledge(actions: Actions, story: str, body: Mapping[str, Any], who: Actor) -> Answer:
+def _acknowledge(body: Mapping[str, Any]) -> Act:
     _only(body, "by")
-    return await actions.acknowledge(story, who)
+    return lambda actions, story, who: actions.acknowledge(story, who)
 
 
-async def _silence(actions: Actions, story: str, body: Mapping[str, Any], who: Actor) -> Answer:
+def _silence(body: Mapping[str, Any]) -> Act:
     _only(body, "by", "hours")
     hours = body.get("hours")
     if isinstance(hours, bool) or not isinstance(hours, int | float):
         raise BadRequestError('hours is missing; send for example {"hours": 4}')
-    return await actions.silence(story, float(hours), who)
+    return lambda actions, story, who: actions.silence(story, float(hours), who)
 
 
-async def _move(actions: Actions, story: str, body: Mapping[str, Any], who: Actor) -> Answer:
+def _move(body: Mapping[str, Any]) -> Act:
     _only(body, "by", "to", "from")
     to, giver = body.get("to"), body.get("from", "")
     if not isinstance(to, str) or not to or not isinstance(giver, str):
         raise BadRequestError('to is missing; send for example {"to": "network"}')
-    return await actions.move(story, to, who, giver=giver)
+    return lambda actions, story, who: actions.move(story, to, who, giver=giver)
 
 
 def _only(body: Mapping[str, Any], *known: str) -> None:
@@ -125,8 +134,13 @@ def _refuse(constant: str) -> Any:
 
 def _actor(request: Request, body: Mapping[str, Any]) -> Actor:
     """Return who acts: the user who signed in, else who the body says."""
-    name = request.state.user or body.get("by", "")
-    return Actor(name if isinstance(name, str) and name.strip() else SOMEBODY, API)
+    return Actor(who(request, body.get("by", "")), API)
+
+
+def who(request: Request, says: Any = "") -> str:
+    """Return the name of who signed in, else the one that they say themselves, else SOMEBODY."""
+    name = viewer_of(request).name or says
+    return name if isinstance(name, str) and name.strip() else SOMEBODY
 
 
 def refused(status: int, text: str) -> Response:

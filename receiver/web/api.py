@@ -15,14 +15,15 @@ from starlette.routing import Route
 from receiver.config.model import Config
 from receiver.guard import page
 from receiver.rendering import Renderer
-from receiver.store import attempts, deliveries, listing, presses, reading
+from receiver.store import attempts, deliveries, filters, listing, overview, presses, reading
 from receiver.store.engine import Conn, Store
 from receiver.views import delivery_json, press_json, story_json
-from receiver.web.story_page import held, story_page
+from receiver.web.viewers import Viewer, Viewers, is_shown, sight, viewer_of
 from receiver.wire import clean
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+NO_STORY = "no story has this id"
 MAX_DIGITS = 9
 """Python refuses to read numbers of more than 4,300 digits."""
 Handler = Callable[[Request, Store], Awaitable[Response]]
@@ -34,6 +35,7 @@ class Shown(Protocol):
     config: Config
     store: Store | None
     words: Renderer | None
+    viewers: Viewers
 
 
 class BadQueryError(ValueError):
@@ -54,11 +56,7 @@ class Api:
             Route("/api/v1/stories/{id}/presses", self._guard(_presses)),
             Route("/api/v1/deliveries", self._guard(_deliveries)),
             Route("/api/v1/deliveries/{id}", self._guard(_delivery)),
-            Route("/stories/{id}", self._guard(self._story_page)),
         ]
-
-    async def _story_page(self, request: Request, store: Store) -> Response:
-        return await story_page(request, store, self._service.words)
 
     def _guard(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
@@ -72,34 +70,51 @@ class Api:
         return page(self._service, guarded)
 
 
+def held(request: Request) -> str:
+    """Return the id that an address holds, as a database takes it."""
+    return clean(request.path_params["id"])
+
+
 def _error(status: int, text: str) -> Response:
     return JSONResponse({"error": text}, status_code=status)
 
 
 async def _stories(request: Request, store: Store) -> Response:
     limit, cursor = _page(request)
-    state = [clean(one) for one in request.query_params.getlist("state")]
+    viewer = viewer_of(request)
+    sees = await sight(viewer, store)
+    try:
+        wanted = filters.parse(request.query_params.multi_items(), sees=sees)
+    except ValueError as error:
+        raise BadQueryError(str(error)) from None
 
     async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
-        found = await listing.stories_page(conn, state=state, before=cursor, limit=limit + 1)
-        items = [story_json(one.story, [row.id for row in one.deliveries]) for one in found[:limit]]
-        last = found[limit - 1].story if len(found) > limit else None
-        return items, _cursor(last.opened.timestamp(), last.id) if last else None
+        ids, following = await overview.ids(conn, wanted, cursor, limit)
+        known = await reading.wholes(conn, ids)
+        found = [known[one] for one in ids if one in known]
+        items = [story_json(one.story, [row.id for row in one.deliveries]) for one in found]
+        return items, _cursor(*following) if following is not None else None
 
     items, following = await store.browse(read)
-    return JSONResponse({"items": items, "next": following})
+    return _listed(items, following, viewer)
 
 
 async def _story(request: Request, store: Store) -> Response:
+    if not await is_shown(viewer_of(request), store, held(request)):
+        return _error(404, NO_STORY)
+
     async def read(conn: Conn) -> dict[str, Any] | None:
         found = await reading.whole(conn, held(request))
         return story_json(found.story, [row.id for row in found.deliveries]) if found else None
 
     item = await store.browse(read)
-    return JSONResponse(item) if item else _error(404, "no story has this id")
+    return JSONResponse(item) if item else _error(404, NO_STORY)
 
 
 async def _presses(request: Request, store: Store) -> Response:
+    if not await is_shown(viewer_of(request), store, held(request)):
+        return JSONResponse({"items": [], "next": None})
+
     async def read(conn: Conn) -> list[dict[str, Any]]:
         return [press_json(one) for one in await presses.of_story(conn, held(request))]
 
@@ -110,15 +125,17 @@ async def _deliveries(request: Request, store: Store) -> Response:
     limit, cursor = _page(request)
     story = clean(request.query_params.get("story", ""))
     state = [clean(one) for one in request.query_params.getlist("state")]
+    viewer = viewer_of(request)
+    sees = await sight(viewer, store)
 
     async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
-        found = await listing.deliveries_page(conn, story=story, state=state, before=cursor, limit=limit + 1)
+        found = await listing.deliveries_page(conn, story=story, state=state, before=cursor, limit=limit + 1, sees=sees)
         items = [delivery_json(row, tries) for row, tries in found[:limit]]
         last = found[limit - 1][0] if len(found) > limit else None
         return items, _cursor(last.created, last.id) if last else None
 
     items, following = await store.browse(read)
-    return JSONResponse({"items": items, "next": following})
+    return _listed(items, following, viewer)
 
 
 async def _delivery(request: Request, store: Store) -> Response:
@@ -127,7 +144,15 @@ async def _delivery(request: Request, store: Store) -> Response:
         return delivery_json(row, await attempts.of_delivery(conn, row.id)) if row else None
 
     item = await store.browse(read)
-    return JSONResponse(item) if item else _error(404, "no delivery has this id")
+    if item is None or not await is_shown(viewer_of(request), store, item["story"]):
+        return _error(404, "no delivery has this id")
+    return JSONResponse(item)
+
+
+def _listed(items: list[dict[str, Any]], following: str | None, viewer: Viewer) -> Response:
+    """Return a page, with why something may be missing from it."""
+    notes = {"missing": list(viewer.notes)} if viewer.notes else {}
+    return JSONResponse({"items": items, "next": following, **notes})
 
 
 def _page(request: Request) -> tuple[int, tuple[float, str] | None]:

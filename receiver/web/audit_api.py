@@ -17,6 +17,7 @@ from receiver.store import audit
 from receiver.store.audit import Kind
 from receiver.store.engine import Store
 from receiver.views import audit_json
+from receiver.web.viewers import Viewers
 
 DEFAULT_LIMIT = 500
 MAX_LIMIT = 5000
@@ -28,6 +29,7 @@ class Noted(Protocol):
 
     config: Config
     store: Store | None
+    viewers: Viewers
 
 
 def routes(service: Noted) -> list[Route]:
@@ -52,7 +54,7 @@ def routes(service: Noted) -> list[Route]:
         lines = [json.dumps(audit_json(one), ensure_ascii=False) for one in await service.store.browse(wanted)]
         return Response("".join(f"{line}\n" for line in lines), media_type="application/jsonl")
 
-    return [Route("/api/v1/audit", page(service, answer))]
+    return [Route("/api/v1/audit", page(service, answer, admins=True))]
 
 
 def _error(status: int, text: str) -> Response:

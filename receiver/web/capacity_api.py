@@ -16,6 +16,7 @@ from receiver.diagnose import UnknownPlanError, known_plan
 from receiver.guard import page
 from receiver.kube import Cluster, ClusterError
 from receiver.kube.kinds import is_name
+from receiver.web.viewers import Viewers, viewer_of
 
 if TYPE_CHECKING:
     from receiver.room.supply import Supply
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PATH: Final = "/api/v1/capacity/plans/{namespace}/{name}"
 MAX_AT_A_TIME: Final = 8
 """Plans that are judged at the same time; each asks several clusters for a dozen lists."""
+NOT_SHOWN: Final = "no such plan in a namespace that you may see"
 BUSY: Final = "busy: other plans are being judged; ask again in some seconds"
 
 Key = tuple[str, str, str]
@@ -34,6 +36,7 @@ class Judging(Protocol):
     config: Config
     clock: Clock
     clusters: Mapping[str, Cluster]
+    viewers: Viewers
 
     @property
     def supply(self) -> Supply: ...
@@ -60,7 +63,7 @@ class CapacityApi:
         namespace, name = request.path_params["namespace"], request.path_params["name"]
         if not is_name(namespace) or not is_name(name):
             return _error(404, "no plan can have such a name")
-        wanted = request.query_params.get("cluster") or self._default()
+        wanted = request.query_params.get("cluster") or self._service.config.default_cluster(self._service.clusters)
         if not wanted:
             return _error(503, "no cluster is configured")
         home = self._service.clusters.get(wanted)
@@ -68,6 +71,9 @@ class CapacityApi:
             if any(one.name == wanted for one in self._service.config.clusters):
                 return _error(503, f"cluster {wanted} cannot be asked here")
             return _error(400, "cluster: none of the configuration has this name")
+        viewer = viewer_of(request)
+        if not await viewer.may_see(wanted, namespace):
+            return _error(404, NOT_SHOWN)
         key = (wanted, namespace, name)
         if key not in self._running:
             if len(self._running) >= MAX_AT_A_TIME:
@@ -79,7 +85,8 @@ class CapacityApi:
             # Who stops waiting stops nobody else.
             return JSONResponse(await asyncio.shield(self._running[key]))
         except UnknownPlanError as error:
-            return _error(404, str(error))
+            # What it suggests instead may be in other namespaces.
+            return _error(404, str(error) if viewer.sees_all else NOT_SHOWN)
         except ClusterError as error:
             return _error(503, error.message)
 
@@ -97,11 +104,6 @@ class CapacityApi:
             service.config, home, plan, clusters=service.clusters, supply=service.supply, now=service.clock.now()
         )
         return found.json()
-
-    def _default(self) -> str:
-        """Return the cluster that takes every alert that no other does, else the only one."""
-        known = [one for one in self._service.config.clusters if one.name in self._service.clusters]
-        return next((one.name for one in known if not one.matchers), known[0].name if len(known) == 1 else "")
 
 
 def _error(status: int, text: str) -> Response:

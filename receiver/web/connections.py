@@ -26,6 +26,8 @@ from receiver.tls import Certificates
 
 log = structlog.get_logger(__name__)
 
+ENDLESS: Final = "mtv_receiver.endless"
+"""In the scope of a request: its answer goes on until somebody ends it. When we stop, we do."""
 HANDSHAKE_S: Final = 10.0
 """How long a TLS handshake may take."""
 TOO_SLOW: Final = (
@@ -75,6 +77,11 @@ class Connection(H11Protocol):
         self._since = time.monotonic()
         super().on_response_complete()
         self._judge()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if not self.is_idle and self.cycle.scope.get(ENDLESS):
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._await("")

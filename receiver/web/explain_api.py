@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 from starlette.requests import ClientDisconnect, Request
@@ -17,6 +18,9 @@ from receiver.explain import explain
 from receiver.explain_input import read_alerts
 from receiver.guard import page
 from receiver.kube import Cluster
+from receiver.model import Alert, Identity
+from receiver.model.naming import named_by
+from receiver.web.viewers import Viewer, Viewers, viewer_of
 from receiver.wire import UnusableBodyError
 
 MAX_ALERTS = 100
@@ -30,6 +34,7 @@ class Explaining(Protocol):
     config: Config
     clock: Clock
     clusters: Mapping[str, Cluster]
+    viewers: Viewers
     destinations: Mapping[str, Destination]
     """Empty until the service works."""
 
@@ -46,12 +51,12 @@ def routes(service: Explaining) -> list[Route]:
                     return _error(413, f"more than {MAX_BYTES} bytes")
         except ClientDisconnect:
             return _error(400, "the connection ended within the body")
-        return await _explain(service, raw)
+        return await _explain(service, raw, viewer_of(request))
 
     return [Route("/api/v1/explain", page(service, answer), methods=["POST"])]
 
 
-async def _explain(service: Explaining, raw: bytes) -> Response:
+async def _explain(service: Explaining, raw: bytes, viewer: Viewer) -> Response:
     config, now = service.config, service.clock.now()
     try:
         body = read_alerts(raw, now)
@@ -68,9 +73,22 @@ async def _explain(service: Explaining, raw: bytes) -> Response:
         now=now,
         redactor=Redactor(config.redaction_patterns),
         destinations=service.destinations,
+        shown=partial(is_shown, viewer),
     )
     rejected = [{"index": one.index, "reason": one.detail} for one in body.rejected]
     return JSONResponse({"alerts": [one.json() for one in explained], "rejected": rejected})
+
+
+async def is_shown(viewer: Viewer, identity: Identity, alert: Alert) -> bool:
+    """May they see what clusters know of an alert's subject, and of all that its labels name?
+
+    Whoever may post an alert could else have any pod's log read to them.
+    """
+    if viewer.sees_all:
+        return True
+    named = {(identity.cluster, one.namespace) for one in named_by(alert.labels)} if identity.kind != "plan" else set()
+    wanted = {identity.owner, *named}
+    return await viewer.allowed(wanted) == wanted
 
 
 def _error(status: int, text: str) -> Response:

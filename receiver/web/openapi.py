@@ -13,7 +13,7 @@ from typing import Any, Final
 from starlette.routing import BaseRoute, Route
 
 from receiver.config.model import Auth, Config
-from receiver.guard import Rule, rule_of
+from receiver.guard import READING, Rule, for_admins, rule_of
 from receiver.http import own_version
 from receiver.web import pagerduty_hook
 from receiver.web.openapi_operations import OPERATIONS, Operation, error
@@ -26,6 +26,7 @@ _SIGNED: Final[dict[str, tuple[str, str]]] = {
     "/pagerduty/webhook": ("pagerdutySignature", pagerduty_hook.HEADER),
 }
 _UNREADABLE: Final = error("The secret that guards this address cannot be read.")
+_NOT_ALLOWED: Final = error("For admins only (web.visibility), or a browser says that another site sends it.")
 _NOT_SIGNED_IN: Final = {
     Rule.PAGE: error("Not signed in: use what web.page_auth names."),
     Rule.WEBHOOK: error("Not signed in: use one of webhook_auth's secrets."),
@@ -64,6 +65,8 @@ def _operation(
     if rule in _NOT_SIGNED_IN:
         answers[401] = _NOT_SIGNED_IN[rule]
         answers.setdefault(503, _UNREADABLE)
+    if rule is Rule.PAGE and (method not in READING or for_admins(route.endpoint)):
+        answers.setdefault(403, _NOT_ALLOWED)
     if held:
         answers.setdefault(404, error("Nothing is there: what the path holds has a slash in it."))
     parameters = [{"name": one, "in": "path", "required": True, "schema": {**TEXT, "minLength": 1}} for one in held]

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from receiver.config.model import Config
 from receiver.guard import page
+from receiver.web.viewers import Viewers
 
 PATH: Final = "/api/v1/openapi.json"
 
@@ -18,6 +19,7 @@ class Described(Protocol):
     """What is described: `receiver.service.Service`."""
 
     config: Config
+    viewers: Viewers
 
 
 def routes(service: Described) -> list[Route]:

@@ -14,6 +14,7 @@ from receiver.destinations.registry import ALL
 from receiver.explain import MUTED, NOT_TOLD, TOLD
 from receiver.model import AlertStatus, AttemptOutcome, Change, DeliveryState, Impact, Outcome, StoryState
 from receiver.store.audit import Kind
+from receiver.store.health import Standing
 from receiver.web import retry_api
 
 Schema = dict[str, Any]
@@ -61,6 +62,17 @@ def taken(required: tuple[str, ...], **properties: Schema) -> Schema:
 def page_of(name: str) -> Schema:
     """Return the schema of a page; `next` is the cursor of the page after it, null on the last one."""
     return given(items=list_of(ref(name)), next=or_null(TEXT))
+
+
+def filtered(page: Schema) -> Schema:
+    """Return the schema of a page of what somebody may see: it may say what it lacks."""
+    lacks: Schema = {**list_of(TEXT), "description": "Clusters that do not say what may be shown; left out if none."}
+    return {**page, "properties": {**page["properties"], "missing": lacks}}
+
+
+def _first(schema: Schema) -> Schema:
+    """Return the schema of the first of a list, and how many there are."""
+    return given(items=list_of(schema), total=NUMBER)
 
 
 _BY: Final[Schema] = {**TEXT, "description": "Who acts, where the way of signing in does not say it."}
@@ -134,7 +146,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "StoryAlert": given(
         fingerprint=TEXT, status=one_of(AlertStatus), startsAt=MOMENT, endsAt=or_null(MOMENT), labels=TEXTS
     ),
-    "Stories": page_of("Story"),
+    "Stories": filtered(page_of("Story")),
     "Press": given(
         at=MOMENT,
         action={**TEXT, "description": "What was asked for, such as acknowledge, silence or move."},
@@ -170,7 +182,89 @@ SCHEMAS: Final[dict[str, Schema]] = {
         status=or_null({**NUMBER, "description": "The HTTP status of the answer."}),
         error=TEXT,
     ),
-    "Deliveries": page_of("Delivery"),
+    "Deliveries": filtered(page_of("Delivery")),
+    "Destination": given(
+        identity=TEXT,
+        names={**list_of(TEXT), "description": "Such as payments/slack; several where receivers share it."},
+        kind=TEXT,
+        configured={**YES_OR_NO, "description": "False: it left the configuration, and is remembered."},
+        state=one_of(Standing),
+        reason=TEXT,
+        since=or_null(MOMENT),
+        next=or_null({**MOMENT, "description": "When it is asked again; null: with the next delivery."}),
+        failures={**NUMBER, "description": "Tries in a row that did not get through."},
+        waiting={**NUMBER, "description": "Deliveries that are pending or retrying."},
+        oldest=or_null({**MOMENT, "description": "Since when the first of them waits."}),
+        parked=NUMBER,
+        dead=NUMBER,
+        tries={**NUMBER, "description": "Answered ones, since `tries_since`."},
+        errors={**NUMBER, "description": "Those that went wrong."},
+    ),
+    "Destinations": filtered(
+        given(
+            items=list_of(ref("Destination")),
+            tries_since={**MOMENT, "description": "An hour ago; later where there were very many tries."},
+        )
+    ),
+    "Status": given(
+        ready={**or_null(TEXT), "description": "Empty: it is. Else why not; null: not known."},
+        versions=given(receiver=TEXT, python=TEXT, database=or_null(TEXT)),
+        configuration=or_null(
+            given(
+                file=TEXT,
+                hash=TEXT,
+                loaded=or_null(MOMENT),
+                problems={**list_of(TEXT), "description": "What keeps the newest configuration from being in force."},
+                included={**list_of(TEXT), "description": "Files that `include` led to."},
+                files=NUMBER,
+                yaml={**TEXT, "description": "All of it, defaults filled in; secrets are where they are read."},
+            )
+        ),
+        clusters=list_of(
+            given(
+                name=TEXT,
+                source=TEXT,
+                synced=YES_OR_NO,
+                problem=TEXT,
+                plans=or_null(NUMBER),
+                lacking={**or_null(list_of(TEXT)), "description": "Rights that are missing; null: not known."},
+                lacking_unknown={**TEXT, "description": "Why not."},
+            )
+        ),
+        alertmanagers=list_of(
+            given(
+                name=TEXT,
+                urls=list_of(TEXT),
+                last_round=or_null(MOMENT),
+                last_complete={**or_null(MOMENT), "description": "When all peers last answered this process."},
+                failed_rounds=NUMBER,
+            )
+        ),
+        heartbeat=or_null(
+            given(
+                expected=YES_OR_NO,
+                heard=or_null(MOMENT),
+                webhook=or_null(MOMENT),
+                firing=list_of(TEXT),
+                ping_error=TEXT,
+            )
+        ),
+        store=or_null(
+            given(
+                kind=TEXT,
+                place=TEXT,
+                bytes={**NUMBER, "description": "Taken from the disk."},
+                used={**or_null(NUMBER), "description": "In use; null: another replica counts it."},
+                limit=NUMBER,
+                stories={"type": "object", "additionalProperties": NUMBER},
+                deliveries={"type": "object", "additionalProperties": NUMBER},
+                inbox=NUMBER,
+                inbox_oldest_s=FRACTION,
+            )
+        ),
+        replicas=or_null(given(shared=YES_OR_NO, holders=list_of(given(owner=TEXT, jobs=list_of(TEXT))))),
+        unknown={**list_of(given(what=TEXT, why=TEXT)), "description": "Parts that could not be told."},
+    ),
     "AuditLine": {
         **given(id=NUMBER, at=MOMENT, kind=one_of(Kind), story=TEXT),
         "description": "One line; what is known of the event stands beside these.",
@@ -192,6 +286,20 @@ SCHEMAS: Final[dict[str, Schema]] = {
         ],
     },
     "Retried": given(items=list_of(TEXT), dry_run=YES_OR_NO),
+    "Route": given(
+        path={**TEXT, "description": "Such as route.routes[1]."},
+        line={**TEXT, "description": "File and line."},
+        namespaces=list_of(TEXT),
+        matchers=list_of(TEXT),
+        receivers=list_of(given(name=TEXT, destinations=list_of(given(kind=_KIND, label=TEXT)))),
+        **{"continue": YES_OR_NO},
+        notify_success=YES_OR_NO,
+        labels=TEXTS,
+        mute_time_intervals=list_of(TEXT),
+        active_time_intervals=list_of(TEXT),
+        muted={**YES_OR_NO, "description": "Do its time intervals hold first messages back now?"},
+        routes=list_of(ref("Route")),
+    ),
     "Explained": given(
         alerts=list_of(
             given(
@@ -267,6 +375,70 @@ SCHEMAS: Final[dict[str, Schema]] = {
         none_fits=YES_OR_NO,
         left_out=list_of(given(cluster=TEXT, reason=TEXT)),
         notes=list_of(TEXT),
+    ),
+    "Handover": filtered(
+        given(
+            summary={**TEXT, "description": "All of it in one sentence."},
+            at=MOMENT,
+            since_seconds=FRACTION,
+            numbers=given(
+                open=NUMBER,
+                with_vms_down=NUMBER,
+                vms_down=NUMBER,
+                vms_down_at_least=YES_OR_NO,
+                nobody_has=NUMBER,
+                outcomes={"type": "object", "additionalProperties": NUMBER},
+            ),
+            storms=list_of(
+                given(id=TEXT, url=or_null(TEXT), title=TEXT, members=NUMBER, since=MOMENT, taken_by=or_null(TEXT))
+            ),
+            open={**_first(ref("OpenStory")), "description": "Neither of a storm nor stuck, the worst first."},
+            stuck=_first(ref("OpenStory")),
+            dead=_first(ref("Untold")),
+            waiting=_first(ref("Untold")),
+            ended=_first(
+                given(
+                    id=TEXT,
+                    url=or_null(TEXT),
+                    title=TEXT,
+                    namespace=TEXT,
+                    cluster=TEXT,
+                    outcome=one_of(Outcome),
+                    opened=MOMENT,
+                    closed=MOMENT,
+                    rerun=YES_OR_NO,
+                )
+            ),
+            done=_first(given(at=MOMENT, story=TEXT, title=TEXT, action=TEXT, by=TEXT, via=TEXT, text=TEXT)),
+            silences_ending=_first(given(story=TEXT, title=TEXT, until=MOMENT, by=TEXT)),
+        )
+    ),
+    "OpenStory": given(
+        id=TEXT,
+        url=or_null(TEXT),
+        title=TEXT,
+        namespace=TEXT,
+        cluster=TEXT,
+        state=one_of(one for one in StoryState if one is not StoryState.RESOLVED),
+        impact=one_of(Impact),
+        severity=TEXT,
+        failed=NUMBER,
+        total=NUMBER,
+        cause=TEXT,
+        since=MOMENT,
+        taken_by=or_null(TEXT),
+        silenced_until=or_null(MOMENT),
+        silenced_by=or_null(TEXT),
+    ),
+    "Untold": given(
+        state=one_of((DeliveryState.DEAD, DeliveryState.PARKED, DeliveryState.RETRYING)),
+        to=TEXT,
+        why=TEXT,
+        since=MOMENT,
+        number={**NUMBER, "description": "Messages that wait there."},
+        story=or_null(TEXT),
+        title=TEXT,
+        told_in_its_place=YES_OR_NO,
     ),
     "Shortage": given(
         resource=TEXT,

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from receiver.guard import open_to_all
 from receiver.metrics import Metrics
+from receiver.web.actions_api import who
 
 log = structlog.get_logger(__name__)
 
@@ -43,9 +44,9 @@ class Operation:
         why = await self._service.ready()
         return PlainTextResponse(f"not ready: {why}\n", 503) if why else PlainTextResponse("OK\n")
 
-    async def reload(self, _: Request) -> Response:
+    async def reload(self, request: Request) -> Response:
         """Put the configuration of the file in force; 500 with its problems, and then the old one stays."""
-        problems = await self._service.reload("asked for at /-/reload")
+        problems = await self._service.reload(f"asked for at /-/reload by {who(request)}")
         if not problems:
             return PlainTextResponse("OK\n")
         lines = "".join(f"{problem}\n" for problem in problems)

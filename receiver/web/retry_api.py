@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -11,13 +11,15 @@ from starlette.routing import Route
 
 from receiver.config.durations import parse_duration
 from receiver.config.model import Config
-from receiver.guard import page
+from receiver.guard import ADMINS_ONLY, page
 from receiver.model import DeliveryState
 from receiver.store import retrying
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import Conn, Store
+from receiver.store.owners import Owner
 from receiver.store.retrying import STUCK, Choice, NotRetryableError
-from receiver.web.actions_api import BadRequestError, json_body, refused
+from receiver.web.actions_api import BadRequestError, json_body, refused, who
+from receiver.web.viewers import Viewers, sight, viewer_of
 
 KEYS = ("ids", "state", "destination", "receiver", "since", "dry_run")
 
@@ -27,6 +29,7 @@ class Retrying(Protocol):
 
     config: Config
     store: Store | None
+    viewers: Viewers
 
 
 def routes(service: Retrying) -> list[Route]:
@@ -37,29 +40,41 @@ def routes(service: Retrying) -> list[Route]:
             return refused(503, "not ready")
         try:
             body = await json_body(request)
-            rows = await service.store.write(_work(body))
+            ids, choice = _wanted(body)
+            dry = body.get("dry_run") is True
+            viewer = viewer_of(request)
+            if choice is not None and not viewer.sees_all:
+                return refused(403, f"a filter is {ADMINS_ONLY}; others name deliveries by ids")
+            sees = await sight(viewer, service.store)
+            rows = await service.store.write(_work(ids, choice, sees, "" if dry else who(request)))
         except BadRequestError as error:
             return refused(400, str(error))
         except NotRetryableError as error:
             return refused(409, f"{error}; {error.cure}")
-        return JSONResponse({"items": [row.id for row in rows], "dry_run": body.get("dry_run") is True})
+        return JSONResponse({"items": [row.id for row in rows], "dry_run": dry})
 
     return [Route("/api/v1/deliveries/retry", page(service, answer), methods=["POST"])]
 
 
-def _work(body: Mapping[str, Any]) -> Any:
+def _wanted(body: Mapping[str, Any]) -> tuple[tuple[str, ...], Choice | None]:
+    """Return which deliveries: ids, or a filter. Raises BadRequestError."""
     if unknown := sorted(set(body) - set(KEYS)):
         raise BadRequestError(f"{unknown[0][:40]!r} is not known here; there are {', '.join(KEYS)}")
-    ids, choice, dry = _ids(body), _choice(body), body.get("dry_run", False)
-    if not isinstance(dry, bool):
+    ids, choice = _ids(body), _choice(body)
+    if not isinstance(body.get("dry_run", False), bool):
         raise BadRequestError("dry_run is neither true nor false")
     if bool(ids) == (choice is not None):
         raise BadRequestError('say which deliveries; send ids, or a filter such as {"state": ["dead"]}')
+    return ids, choice
+
+
+def _work(ids: Sequence[str], choice: Choice | None, sees: frozenset[Owner] | None, by: str) -> Any:
+    """Return what is done in the store for `by`; empty: it is only looked."""
 
     async def work(conn: Conn) -> list[DeliveryRow]:
-        rows = await retrying.named(conn, ids) if choice is None else await retrying.chosen(conn, choice)
-        if not dry:
-            await retrying.retry(conn, rows)
+        rows = await retrying.named(conn, ids, sees) if choice is None else await retrying.chosen(conn, choice)
+        if by:
+            await retrying.retry(conn, rows, by)
         return rows
 
     return work

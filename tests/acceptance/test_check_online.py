@@ -187,6 +187,27 @@ async def test_rights_that_only_some_clusters_need_are_told_and_are_no_problem(t
     assert all("not granted, and needed only where" in one for one in left)
 
 
+@pytest.mark.parametrize("asked", ["local", "east"])
+async def test_the_right_to_ask_who_may_see_what_is_needed_where_visibility_asks(tmp_path: Path, asked: str) -> None:
+    proxy = "{header: X-Forwarded-User, trusted_proxies: [10.1.2.3]}"
+    visibility = f"{{by: access_review, admin_users: ana, cluster: {asked}}}"
+    two = CLUSTER.replace("]", """, {name: east, kubeconfig_file: kubeconfig, matchers: ['cluster="east"']}]""")
+    web = f"web:\n  page_auth: {{proxy_header: {proxy}}}\n  visibility: {visibility}"
+    rule = "- {apiGroups: [authorization.k8s.io], resources: [subjectaccessreviews], verbs: [create]}"
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        file = config(vendors, tmp_path, top=f"{two}\n{web}")
+        good = await lines(file, code=0)
+        api.forbidden = {("create", "subjectaccessreviews.authorization.k8s.io")}
+        said = await lines(file, code=1)
+    counts = {"local": len(RIGHTS), "east": len(RIGHTS)} | {asked: len(RIGHTS) + 1}
+    for name, count in counts.items():
+        assert f"✓ rights in cluster {name}: good: all {count}" in good
+    assert [one for one in said if "✗" in one] == [
+        f"✗ rights in cluster {asked}: refused: forbidden, needs create subjectaccessreviews.authorization.k8s.io "
+        f"(for: who may see which stories); add to its ClusterRole: {rule}"
+    ]
+
+
 def refused_token(api: KubernetesApi) -> None:
     api.tokens = {"another"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -87,7 +88,9 @@ class Asking:
 
     async def ask(self, method: str, path: str, status: int, held: str = "", **more: Any) -> Any:
         """Ask for a path of the document; `held` takes the place of what it holds."""
-        address = path.partition("{")[0] + held + path.rpartition("}")[2] if held else path
+        several = path.count("{")  # parts of their own, or the same one everywhere
+        parts = iter(held.split("/") if several > 1 and held.count("/") == several - 1 else [held] * several)
+        address = re.sub(r"\{\w+\}", lambda _: next(parts), path) if held else path
         answer = await self.service.http.request(method, self.service.url + address, **more)
         assert answer.status_code == status, (method, path, answer.status_code, answer.text[:300])
         return self.document.check(method, path, answer)
@@ -143,6 +146,12 @@ async def test_answers_of_a_service_with_stories_are_as_described(tmp_path: Path
         await it.ask("GET", "/api/v1/deliveries", 200, params={"story": third, "state": "dead", "limit": 1})
         await it.ask("GET", "/api/v1/deliveries/{id}", 200, deliveries[0]["id"])
         assert (await it.ask("POST", "/api/v1/deliveries/retry", 200, json={"state": "dead", "dry_run": True}))["items"]
+        assert {one["state"] for one in (await it.ask("GET", "/api/v1/destinations", 200))["items"]} == {"working"}
+        assert (await it.ask("GET", "/api/v1/status", 200))["store"]["stories"]
+        for path in ("/deliveries", "/deliveries/retry", "/status"):
+            await it.ask("GET", path, 200)
+        await it.ask("POST", "/deliveries/retry", 409, data={"id": "X"})
+        await it.ask("POST", "/deliveries/retry", 303, params={"kind": "email"}, data={"all": "yes"})
         assert "attempt" in await it.ask("GET", "/api/v1/audit", 200, params={"since": "1h", "kind": ["attempt"]})
         assert len((await it.ask("GET", "/api/v1/audit", 200)).splitlines()) > 10
         explained = await it.ask("POST", "/api/v1/explain", 200, json=body(alert(failed())))
@@ -154,8 +163,14 @@ async def test_answers_of_a_service_with_stories_are_as_described(tmp_path: Path
         await it.ask("POST", "/webhook/", 200, json=body())
         for path, held in (("/stories/{id}", first), ("/runbooks/{alert}", "MTVVMFailed")):
             await it.ask("GET", path, 200, held)
+        await it.ask("GET", "/api/v1/routes", 200)
+        await it.ask("GET", "/routes", 200, params={"story": first})
+        await it.ask("POST", "/routes", 200, data={"story": first, "why_not": "network"})
+        await it.ask("POST", "/routes", 400, data={"alert": "{"})
         await it.ask("GET", "/api/v1/capacity/plans/{namespace}/{name}", 503, "team/wave-1")
-        for path in ("/-/healthy", "/-/ready", "/metrics", "/runbooks/"):
+        handover = await it.ask("GET", "/api/v1/handover", 200, params={"since": "1h"})
+        assert all(handover[part]["items"] for part in ("open", "dead", "ended", "done"))
+        for path in ("/-/healthy", "/-/ready", "/metrics", "/runbooks/", "/handover"):
             await it.ask("GET", path, 200)
         await it.ask("POST", "/-/reload", 200)
         await it.ask("PUT", "/-/reload", 200)
@@ -168,12 +183,17 @@ async def test_what_is_refused_is_refused_as_described(tmp_path: Path) -> None:
             ("/api/v1/stories", {"limit": "0"}),
             ("/api/v1/deliveries", {"cursor": "x"}),
             ("/api/v1/audit", {"kind": "nothing"}),
+            ("/api/v1/handover", {"since": "soon"}),
+            ("/handover", {"since": "soon"}),
         ):
             await it.ask("GET", path, 400, params=query)
         for path in ("acknowledge", "silence", "move"):
             await it.ask("POST", f"/api/v1/stories/{{id}}/{path}", 400, "X", json={"what": 1})
             await it.ask("POST", f"/api/v1/stories/{{id}}/{path}", 400, "X", data={"by": "a form"})
         await it.ask("POST", "/api/v1/deliveries/retry", 400, json={})
+        await it.ask("POST", "/deliveries/retry", 400, json={})
+        for path in ("/deliveries", "/deliveries/retry"):
+            await it.ask("GET", path, 400, params={"state": "lost"})
         await it.ask("POST", "/api/v1/deliveries/retry", 409, json={"ids": ["X"]})
         await it.ask("POST", "/api/v1/explain", 400, content=b"{")
         await it.ask("POST", "/api/v1/explain", 413, content=b" " * (explain_api.MAX_BYTES + 1))

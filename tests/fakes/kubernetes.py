@@ -42,6 +42,7 @@ from tests.fakes.kubernetes_answers import (
 from tests.fakes.kubernetes_store import KubernetesStore, Watcher
 
 REVIEWS = "selfsubjectaccessreviews.authorization.k8s.io"
+SUBJECT_REVIEWS = "subjectaccessreviews.authorization.k8s.io"
 
 
 @dataclass
@@ -89,7 +90,11 @@ class KubernetesApi(KubernetesStore):
         """(namespace, name) → a VirtualMachine with its instancetype worked in."""
         self.proxied: dict[str, Obj | Response] = {}
         """Whole path → what a service behind the proxy answers."""
+        self.may: set[tuple[str, str, str, str]] = set()
+        """(user or `group:NAME`, verb, resource, namespace): what SubjectAccessReviews allow; nothing else."""
         # -- records
+        self.reviewed: list[Obj] = []
+        """The `spec` of each SubjectAccessReview that was answered."""
         self.asked: list[Asked] = []
         self.calls: Counter[tuple[str, str]] = Counter()
         self.bytes_sent: Counter[tuple[str, str]] = Counter()
@@ -197,6 +202,8 @@ class KubernetesApi(KubernetesStore):
             refusal = self._refusal(asked)
             if refusal is None and resource == REVIEWS and verb == "create":
                 refusal = self._review(await request.json())
+            if refusal is None and resource == SUBJECT_REVIEWS and verb == "create":
+                refusal = self._subject_review(await request.json())
             response = refusal or self._serve(asked, found)
         finally:
             self._in_flight -= verb != "watch"
@@ -222,6 +229,16 @@ class KubernetesApi(KubernetesStore):
         resource = asked["resource"] + (f".{asked['group']}" if asked.get("group") else "")
         resource += f"/{asked['subresource']}" if asked.get("subresource") else ""
         allowed = not {(asked["verb"], resource), ("*", resource)} & self.forbidden
+        return JSONResponse({**review, "status": {"allowed": allowed}}, 201)
+
+    def _subject_review(self, review: Obj) -> Response:
+        """Answer a SubjectAccessReview from the table `may`."""
+        spec = review["spec"]
+        self.reviewed.append(spec)
+        asked = spec["resourceAttributes"]
+        resource = asked["resource"] + (f".{asked['group']}" if asked.get("group") else "")
+        subjects = [spec["user"], *(f"group:{group}" for group in spec.get("groups", ()))]
+        allowed = any((one, asked["verb"], resource, asked["namespace"]) in self.may for one in subjects)
         return JSONResponse({**review, "status": {"allowed": allowed}}, 201)
 
     def _serve(self, asked: Asked, found: re.Match[str] | None) -> Response:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from receiver.config.listening import ProxyHeader
 from receiver.config.model import Auth, Secret, SecretError
-from receiver.guard import challenge, credentials, is_allowed, signed_in
+from receiver.guard import MAX_GROUPS, Caller, challenge, credentials, is_allowed, is_foreign, signed_in
 
 
 def file(folder: Path, name: str, text: str | None) -> Secret:
@@ -100,7 +101,8 @@ def request(client: str | None, *headers: tuple[str, str]) -> Request:
 
 @pytest.mark.parametrize("client", ["10.1.2.3", "127.0.0.1", "fd00::1", "::ffff:10.1.2.3"])
 def test_the_word_of_a_trusted_proxy_counts(client: str) -> None:
-    assert signed_in(request(client, ("X-Forwarded-User", " Ana Costa\x07 ")), Auth(proxy=PROXY)) == "Ana Costa"
+    caller = signed_in(request(client, ("X-Forwarded-User", " Ana Costa\x07 ")), Auth(proxy=PROXY))
+    assert caller == Caller("Ana Costa", user=""), "no cluster knows a user of that name"
 
 
 @pytest.mark.parametrize(
@@ -126,3 +128,99 @@ def test_a_proxy_is_no_open_door_and_says_no_way_to_sign_in(tmp_path: Path) -> N
     assert challenge(Auth(proxy=PROXY)) == {}
     both = Auth(bearer=(file(tmp_path, "t", "t"),), basic=(("ops", file(tmp_path, "p", "p")),))
     assert challenge(both) == {"WWW-Authenticate": 'Basic realm="mtv-receiver", charset="UTF-8", Bearer'}
+
+
+def named(*headers: tuple[str, str], client: str = "10.1.2.3") -> Caller | None:
+    return signed_in(request(client, *headers), Auth(proxy=PROXY), "x-groups")
+
+
+ANA = ("X-Forwarded-User", "ana")
+
+
+@pytest.mark.parametrize(
+    ("headers", "groups"),
+    [
+        ([], set()),
+        ([("X-Groups", "")], set()),
+        ([("X-Groups", "a")], {"a"}),
+        ([("X-Groups", " a , b,,b, c d ,")], {"a", "b", "c d"}),
+        ([("X-Groups", "a"), ("X-Groups", "admins")], set()),
+        ([("X-Groups", "a\x07,b")], {"b"}),
+        ([("X-Groups", "a," + "b" * 600)], {"a"}),
+        ([("X-Groups", "gr\xc3\xbcn")], {"grün"}),
+        ([("X-Other-Groups", "a")], set()),
+    ],
+)
+def test_groups_are_those_that_the_proxy_names_once_separated_by_commas(
+    headers: list[tuple[str, str]], groups: set[str]
+) -> None:
+    assert named(ANA, *headers) == Caller("ana", "ana", frozenset(groups))
+
+
+def test_so_many_groups_count_and_no_more() -> None:
+    caller = named(ANA, ("X-Groups", ",".join(f"g{number:03}" for number in range(300))))
+    assert caller is not None
+    assert caller.groups == {f"g{number:03}" for number in range(MAX_GROUPS)}
+
+
+def test_groups_of_nobody_whom_the_proxy_named_are_none(tmp_path: Path) -> None:
+    auth = Auth(basic=(("ops", file(tmp_path, "p", "p")),), bearer=(file(tmp_path, "t", "t"),), proxy=PROXY)
+    groups = ("X-Groups", "admins")
+    for client in ("10.1.2.3", "11.1.2.3"):
+        seen = request(client, groups, ("Authorization", basic("ops:p")))
+        assert signed_in(seen, auth, "x-groups") == Caller("ops", "ops")
+        seen = request(client, groups, ("Authorization", "Bearer t"))
+        assert signed_in(seen, auth, "x-groups") == Caller(machine=True)
+    assert named(ANA, groups, client="11.1.2.3") is None
+    assert signed_in(request("10.1.2.3", ANA, groups), auth) == Caller("ana", "ana"), "no header of groups is set"
+
+
+def test_whoever_the_proxy_names_is_no_token_whatever_else_they_send(tmp_path: Path) -> None:
+    auth = Auth(bearer=(file(tmp_path, "t", "t"),), proxy=PROXY)
+    assert signed_in(request("10.1.2.3", ANA, ("Authorization", "Bearer t")), auth) == Caller("ana", "ana")
+
+
+def test_a_name_that_had_to_be_changed_to_be_shown_is_no_name_that_a_cluster_is_asked_about() -> None:
+    long = "a" * 100
+    assert named(("X-Forwarded-User", long)) == Caller("a" * 80, long), "in full, as it could be somebody else's else"
+    assert named(("X-Forwarded-User", "a" * 600)) == Caller("a" * 80, "")
+    assert named(("X-Forwarded-User", "ro\x07ot")) == Caller("root", "")
+    assert named(("X-Forwarded-User", "J\xc3\xb6rg")) == Caller("Jörg", "Jörg")
+
+
+EXTERNAL = "https://mtv.example.com/base"
+
+
+@pytest.mark.parametrize(
+    ("headers", "foreign"),
+    [
+        ({}, False),
+        ({"Sec-Fetch-Site": "same-origin"}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": ""}, True),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://mtv.example.com"}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example.com"}, False),
+        ({"Origin": "https://mtv.example.com"}, False),
+        ({"Origin": "https://MTV.example.com:443"}, False),
+        ({"Origin": "https://mtv.example.com:8443"}, True),
+        ({"Origin": "http://mtv.example.com"}, True),
+        ({"Origin": "http://inside:9095", "Host": "inside:9095"}, False),
+        ({"Origin": "http://inside", "Host": "inside"}, False),
+        ({"Origin": "https://inside", "Host": "inside"}, False),
+        ({"Origin": "http://inside:9096", "Host": "inside:9095"}, True),
+        ({"Origin": "https://evil.example.com", "Host": "inside:9095"}, True),
+        ({"Origin": "null", "Host": "inside:9095"}, True),
+        ({"Origin": "null", "Host": ""}, True),
+        ({"Origin": "", "Host": ""}, True),
+        ({"Origin": "https://[", "Host": "["}, True),
+        ({"Origin": "https://inside:port", "Host": "inside:port"}, True),
+        ({"Origin": "https://mtv.example.com.evil.example.com"}, True),
+        ({"Origin": "https://mtv.example.com@evil.example.com"}, True),
+    ],
+)
+def test_a_request_that_another_site_makes_a_browser_send_is_foreign(headers: dict[str, str], foreign: bool) -> None:
+    assert is_foreign(Headers(headers), EXTERNAL) is foreign
+    if "Host" not in headers and "Origin" in headers and "Sec-Fetch-Site" not in headers:
+        assert is_foreign(Headers(headers), "") is True, "there is nothing to be compared with"

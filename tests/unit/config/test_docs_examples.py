@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from receiver.config.load import check
 from receiver.destinations.registry import ALL
+from receiver.kube.rights import REVIEW
 
 PAGES = Path(__file__).parents[3] / "docs" / "destinations"
 EXAMPLES = [
@@ -49,3 +51,31 @@ def test_every_test_that_a_page_names_exists(page: str) -> None:
     named = set(re.findall(r"\b(?<!/)(test_\w+)(?!\w|\.py)", text))
     assert named
     assert named - known == set()
+
+
+SECURITY = (PAGES.parent / "security.md").read_text(encoding="utf-8")
+VISIBLE = [block for block in re.findall(r"```yaml\n(web:.*?)```", SECURITY, re.DOTALL) if "visibility:" in block]
+
+
+@pytest.mark.parametrize("text", VISIBLE, ids=["oauth2-proxy", "oauth-proxy"])
+def test_the_examples_of_who_sees_what_are_configurations(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        f"{text}receivers: [{{name: a, pagerduty_configs: [{{routing_key_env: K}}]}}]\nroute: {{receiver: a}}\n"
+    )
+    config, problems = check(file, ALL)
+    assert problems == ()
+    assert config is not None
+    assert config.web.visibility is not None
+
+
+def test_the_right_that_visibility_needs_is_granted_as_the_page_says() -> None:
+    (text,) = (block for block in re.findall(r"```yaml\n(.*?)```", SECURITY, re.DOTALL) if "ClusterRole" in block)
+    role, binding = yaml.safe_load_all(text)
+    assert role["rules"] == [yaml.safe_load(REVIEW.rule)[0]]
+    shipped = list(yaml.safe_load_all((PAGES.parents[1] / "deploy/base/rbac.yaml").read_text()))
+    (account,) = (one["metadata"] for one in shipped if one["kind"] == "ServiceAccount")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+    ]

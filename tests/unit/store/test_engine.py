@@ -19,6 +19,8 @@ from receiver.store.engine import Store, StoreBusyError, sqlite_url
 from receiver.store.schema import metadata, pulse
 from receiver.store.upgrade import FileLock, LockedError, NewerSchemaError, upgrade
 
+FOR_SEARCH = {"search_words", "search_fts", *(f"search_fts_{part}" for part in ("config", "data", "docsize", "idx"))}
+
 pytestmark = pytest.mark.anyio
 
 
@@ -77,7 +79,13 @@ async def test_more_writes_than_the_queue_holds_are_refused_at_once(tmp_path: Pa
 def test_the_migrations_make_exactly_the_declared_schema(url: str) -> None:
     made = create_engine(driver_url(url))
     with made.connect() as conn:
-        assert compare_metadata(MigrationContext.configure(conn), metadata) == []
+        # What SQLite's search keeps for itself, and the type and index by which PostgreSQL searches, are not declared:
+        # that would load a dialect into every process.
+        ours: dict[str, Any] = {
+            "include_name": lambda name, kind, _: not (kind in ("table", "index") and name in FOR_SEARCH),
+            "compare_type": lambda _context, _there, column, *_types: False if column.name == "words" else None,
+        }
+        assert compare_metadata(MigrationContext.configure(conn, opts=ours), metadata) == []
     made.dispose()
 
 

@@ -21,6 +21,7 @@ from receiver.kube import Cluster
 from receiver.room.supply import Supply
 from receiver.web.capacity_api import MAX_AT_A_TIME, PATH, CapacityApi
 from receiver.web.openapi import document
+from receiver.web.viewers import Viewers
 from tests.acceptance.test_openapi import Document
 from tests.fakes.server import serve
 from tests.fleet import PLAN, S4, Fleet, fleet
@@ -40,6 +41,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         self.supply = Supply(self.clock)
+        self.viewers = Viewers(self)
 
 
 @dataclass

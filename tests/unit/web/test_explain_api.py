@@ -23,6 +23,7 @@ from receiver.destinations.registry import ALL
 from receiver.explain import FixedClock
 from receiver.kube import Cluster
 from receiver.web.explain_api import MAX_ALERTS, MAX_BYTES, routes
+from receiver.web.viewers import Viewers
 from tests.fakes.server import serve
 from tests.odd_bodies import alert, body
 
@@ -40,6 +41,9 @@ class Parts:
     clock: Clock = field(default_factory=lambda: FixedClock(datetime(2026, 9, 14, 8, 31, tzinfo=UTC)))
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     destinations: Mapping[str, Destination] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.viewers = Viewers(self)
 
 
 @asynccontextmanager

@@ -11,12 +11,15 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
+from receiver.clock import Clock, SystemClock
 from receiver.config.load import load
 from receiver.config.model import Auth, Config, Secret, Web
 from receiver.destinations.registry import ALL
 from receiver.enrichers.shelf import own_pages
 from receiver.kube import Cluster
-from receiver.web.runbooks import routes, to_html
+from receiver.web.pages.runbooks import routes, to_html
+from receiver.web.pages.site import Site
+from receiver.web.viewers import Viewers
 from tests.fakes.server import serve
 from tests.unit.enrichers.cluster import MemoryCluster
 from tests.unit.enrichers.test_shelf import book
@@ -29,6 +32,10 @@ ROOT = Path(__file__).parents[3]
 class Service:
     config: Config
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
+    clock: Clock = field(default_factory=SystemClock)
+
+    def __post_init__(self) -> None:
+        self.viewers = Viewers(self)
 
 
 @asynccontextmanager
@@ -36,7 +43,10 @@ async def pages(cluster: MemoryCluster | None = None, auth: Auth | None = None) 
     config = load(ROOT / "examples/sandbox/routes.yaml", ALL)
     config = replace(config, web=Web(page_auth=auth or Auth()))
     service = Service(config, {"memory": cluster} if cluster else {})
-    async with serve(Starlette(routes=routes(service))) as url, httpx2.AsyncClient(base_url=url, timeout=30) as http:
+    async with (
+        serve(Starlette(routes=routes(service, Site(service)))) as url,
+        httpx2.AsyncClient(base_url=url, timeout=30) as http,
+    ):
         yield http
 
 

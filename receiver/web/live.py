@@ -1,0 +1,236 @@
+"""`/events`: tells open pages which stories have changed, as server-sent events.
+
+One look at the store a second serves all listeners; without any nothing is asked. Each listener holds of each story
+only the newest change, so one that is slow misses none and costs no more than another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from receiver.clock import Clock
+from receiver.guard import Guarding, page
+from receiver.metrics import Metrics
+from receiver.store import digests, overview, owners, stories
+from receiver.store.engine import Conn, Store
+from receiver.store.filters import Filter
+from receiver.store.overview import Row
+from receiver.web.connections import ENDLESS
+from receiver.web.pages.site import HEADERS, Site
+from receiver.web.pages.stories import MEMBERS, chosen_of
+from receiver.web.viewers import Viewer, is_shown, viewer_of
+from receiver.wire import clean
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S: Final = 1.0
+LATE_S: Final = 5.0
+"""So much earlier than the newest change a look begins: a change is seen when its transaction is over."""
+BEAT_S: Final = 15.0
+"""A proxy closes what is silent for longer than it likes."""
+ENDS_S: Final = 300.0
+"""Then a listener comes again, and is asked again who it is."""
+MOST: Final = 200
+"""Listeners."""
+MOST_WAITING: Final = 500
+"""Stories that a listener has not been told of yet; beyond them it is told to load its page again."""
+AT_ONCE: Final = 200
+
+
+class Lively(Guarding, Protocol):
+    """What is listened to: `receiver.service.Service`."""
+
+    clock: Clock
+    store: Store | None
+    metrics: Metrics
+
+
+@dataclass(eq=False, slots=True)
+class _Listener:
+    viewer: Viewer
+    story: str = ""
+    """Its page is open; empty: the list is."""
+    wanted: Filter = field(default_factory=Filter)
+    waiting: dict[str, Row] = field(default_factory=dict)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    too_much: bool = False
+
+    def take(self, row: Row) -> None:
+        if self.story and row.id != self.story:
+            return
+        self.waiting[row.id] = row
+        if len(self.waiting) > MOST_WAITING:
+            self.waiting.clear()
+            self.too_much = True
+        self.woken.set()
+
+
+class Live:
+    """All listeners of this process."""
+
+    def __init__(self, service: Lively, site: Site) -> None:
+        self._service = service
+        self._site = site
+        self._listeners: set[_Listener] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._since: float | None = None
+        """Database time from which on the next look reads; None: nobody listened."""
+        self._seen: dict[str, Row] = {}
+        """What the last look found, changes of the last LATE_S."""
+        self._rendered: dict[Row, str] = {}
+
+    def routes(self) -> list[Route]:
+        """Return the address."""
+        return [Route("/events", page(self._service, self._events, HEADERS))]
+
+    async def aclose(self) -> None:
+        """End the looks."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _events(self, request: Request) -> Response:
+        store, viewer = self._service.store, viewer_of(request)
+        if store is None:
+            return JSONResponse({"error": "not ready"}, 503, HEADERS)
+        if len(self._listeners) >= MOST:
+            return JSONResponse({"error": f"{MOST} pages listen already; load the page again instead"}, 503, HEADERS)
+        story = clean(request.query_params.get("story", ""))
+        if story and not (await _is_there(store, story) and await is_shown(viewer, store, story)):
+            return JSONResponse({"error": "no story has this id"}, 404, HEADERS)
+        try:
+            wanted = Filter() if story else chosen_of(request, None).filter
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, 400, HEADERS)
+        request.scope[ENDLESS] = True
+        listener = _Listener(viewer, story, wanted)
+        listener.too_much = self._missed(request.headers.get("last-event-id", ""))
+        headers = {**HEADERS, "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._said(listener), media_type="text/event-stream", headers=headers)
+
+    def _missed(self, last: str) -> bool:
+        """Has a listener that comes again been away for longer than a look reaches back?"""
+        try:
+            return bool(last) and (self._since is None or float(last) < self._since)
+        except ValueError:
+            return True
+
+    async def _said(self, listener: _Listener) -> AsyncIterator[str]:
+        now = self._service.clock.monotonic
+        ends = now() + ENDS_S
+        self._listeners.add(listener)
+        for row in self._seen.values():  # what changed while its page was on its way
+            listener.take(row)
+        if listener.too_much:
+            listener.woken.set()
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_for_ever(), name="live")
+        try:
+            yield "retry: 2000\n\n"
+            while now() < ends:
+                try:
+                    async with asyncio.timeout(BEAT_S):
+                        await listener.woken.wait()
+                except TimeoutError:
+                    yield f"id: {self._since or 0:.3f}\n\n"
+                    continue
+                listener.woken.clear()
+                if listener.too_much:
+                    listener.too_much = False
+                    yield "event: reload\ndata: {}\n\n"
+                rows, listener.waiting = tuple(listener.waiting.values()), {}
+                for text in await self._for(listener, rows):
+                    yield text
+        finally:
+            self._listeners.discard(listener)
+
+    async def _for(self, listener: _Listener, rows: tuple[Row, ...]) -> list[str]:
+        owners = {(row.cluster, row.namespace) for row in rows}
+        allowed = await listener.viewer.allowed(owners)
+        said = []
+        for row in rows:
+            if (row.cluster, row.namespace) not in allowed:
+                continue
+            data: dict[str, object] = {"id": row.id, "revision": row.revision}
+            if not listener.story:
+                fits, sure = fits_now(listener.wanted, row)
+                data |= {"html": self._html(row) if fits else "", "known": not sure}
+            said.append(f"id: {self._since or 0:.3f}\nevent: story\ndata: {json.dumps(data)}\n\n")
+        return said
+
+    def _html(self, row: Row) -> str:
+        """Return the line of a story, made once for all listeners."""
+        return self._rendered.get(row) or self._site.fragment("_story_row.html", row=row, members=())
+
+    async def _look_for_ever(self) -> None:
+        """Look while somebody listens."""
+        while self._listeners:
+            store = self._service.store
+            try:
+                if store is not None:
+                    await self._look(store)
+            except Exception:
+                self._service.metrics.bugs.labels("live").inc()
+                log.exception("live.bug")
+            await self._service.clock.sleep(LOOK_EVERY_S)
+        self._since, self._seen, self._rendered = None, {}, {}
+
+    async def _look(self, store: Store) -> None:
+        """Tell what has changed since the look before."""
+        since, seen = self._since, self._seen
+
+        async def read(conn: Conn) -> tuple[float, list[Row], dict[str, tuple[Row, ...]]]:
+            now = await stories.now_of(conn)
+            at, found, last = since if since is not None else now - LATE_S, list[Row](), ""
+            while True:
+                some = await overview.changed_since(conn, at, after=last, limit=AT_ONCE)
+                found += some
+                if len(some) < AT_ONCE:
+                    break
+                at, last = some[-1].updated, some[-1].id
+            storms = [row.id for row in found if row.kind == digests.KIND and seen.get(row.id) != row]
+            return now, found, {one: await overview.members(conn, one, MEMBERS) for one in storms}
+
+        now, found, storms = await store.browse(read)
+        news = [row for row in found if seen.get(row.id) != row]
+        for row in news:
+            members = storms.get(row.id, ())
+            self._rendered[row] = self._site.fragment("_story_row.html", row=row, members=members)
+        kept = {*found, *(row for one in self._listeners for row in one.waiting.values())}
+        self._rendered = {row: html for row, html in self._rendered.items() if row in kept}
+        for row in news:
+            for listener in self._listeners:
+                listener.take(row)
+        self._since, self._seen = now - LATE_S, {row.id: row for row in found}
+
+
+async def _is_there(store: Store, story: str) -> bool:
+    return bool(await store.browse(lambda conn: owners.of_stories(conn, [story])))
+
+
+def fits_now(wanted: Filter, row: Row) -> tuple[bool, bool]:
+    """Tell whether a story belongs into a list, and whether that is sure: labels and words only the store can judge.
+
+    Of those that are not sure only lines that stand there already are to be changed.
+    """
+    by_column = (
+        (wanted.states, row.state),
+        (wanted.impacts, row.impact),
+        (wanted.namespaces, row.namespace),
+        (wanted.causes, row.cause),
+        (wanted.clusters, row.cluster),
+        (wanted.severities, row.severity),
+    )
+    fits = all(not values or value in values for values, value in by_column)
+    told = not wanted.receivers or not set(wanted.receivers).isdisjoint(row.receivers)
+    over = row.kind == digests.KIND and row.state == "resolved"
+    return fits and told and not over, not wanted.matchers and not wanted.text

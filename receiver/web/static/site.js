@@ -1,0 +1,121 @@
+// Comfort only: every page works without this file.
+"use strict";
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+
+// Times in the reader's own zone; the exact time in UTC stays as a tip.
+function tellTimes(root) {
+  for (const one of root.querySelectorAll("time[datetime]:not([data-told])")) {
+    const at = new Date(one.dateTime);
+    if (Number.isNaN(at.valueOf())) continue;
+    one.title = one.dateTime;
+    one.dataset.told = "";
+    const today = new Date().toDateString() === at.toDateString();
+    const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+    if (!today) Object.assign(options, { day: "numeric", month: "short" });
+    one.textContent = new Intl.DateTimeFormat("en-GB", options).format(at);
+  }
+  for (const one of document.querySelectorAll("[data-zone]")) one.textContent = zone;
+}
+
+function offerCopies(root) {
+  if (!navigator.clipboard) return;
+  for (const button of root.querySelectorAll("button[data-copy]")) {
+    button.hidden = false;
+    button.onclick = async () => {
+      const text = button.closest(".command").querySelector("code").textContent;
+      try { await navigator.clipboard.writeText(text); } catch { return; }
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    };
+  }
+}
+
+// A box that hides the rows of a table in which its words do not stand.
+function offerFilters(root) {
+  for (const box of root.querySelectorAll("input[data-filters]")) {
+    const table = document.getElementById(box.dataset.filters);
+    const said = document.getElementById(`${box.dataset.filters}-said`);
+    if (!table) continue;
+    box.closest("[hidden]")?.removeAttribute("hidden");
+    box.oninput = () => {
+      const wanted = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of table.tBodies[0].rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !wanted.every((word) => text.includes(word));
+        if (!row.hidden) shown += 1;
+      }
+      if (said) said.textContent = `${shown} shown`;
+    };
+  }
+}
+
+function dress(root) {
+  tellTimes(root);
+  offerCopies(root);
+  offerFilters(root);
+  for (const one of root.querySelectorAll("select[data-submits]")) one.onchange = () => one.form.requestSubmit();
+}
+
+// --- live ---
+
+function fragment(html) {
+  const holder = document.createElement("template");
+  holder.innerHTML = html; // of this server, escaped there; the page's policy lets nothing run
+  return holder.content;
+}
+
+function listen(list) {
+  const status = document.querySelector("[data-live-status]");
+  const source = new EventSource(list.dataset.live);
+  source.onopen = () => { if (status) status.textContent = "live"; };
+  source.onerror = () => { if (status) status.textContent = "not live, trying again"; };
+  source.addEventListener("story", (event) => {
+    const { id, html, known } = JSON.parse(event.data);
+    const old = document.getElementById(`story-${id}`);
+    const made = fragment(html);
+    const row = made.firstElementChild;
+    if (!row) { old?.remove(); return; }
+    tellTimes(made);
+    if (old) {
+      const open = old.querySelector("details[open]") !== null;
+      old.replaceWith(row);
+      if (open) row.querySelector("details")?.setAttribute("open", "");
+    } else if (list.dataset.first === "true" && !known) {
+      row.classList.add("new");
+      list.prepend(row);
+      document.querySelector("[data-empty]")?.remove();
+    }
+  });
+  source.addEventListener("reload", () => location.reload());
+  addEventListener("pagehide", () => source.close());
+}
+
+function follow(main) {
+  const source = new EventSource(main.dataset.follow);
+  source.addEventListener("story", async (event) => {
+    if (JSON.parse(event.data).revision <= Number(main.dataset.revision)) return;
+    const active = document.activeElement;
+    if (active && active !== document.body && main.contains(active) && active.matches("input, textarea, select")) return;
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) return;
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = next.querySelector("[data-follow]");
+    if (!fresh) return;
+    const open = [...main.querySelectorAll("details[open][id]")].map((one) => one.id);
+    main.replaceChildren(...fresh.childNodes);
+    main.dataset.revision = fresh.dataset.revision;
+    document.title = next.title;
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    dress(main);
+  });
+  source.addEventListener("reload", () => location.reload());
+  addEventListener("pagehide", () => source.close());
+}
+
+dress(document);
+const list = document.querySelector("[data-live]");
+if (list) listen(list);
+const followed = document.querySelector("[data-follow]");
+if (followed) follow(followed);
