@@ -82,11 +82,12 @@ def show_story(
 def acknowledge_story(
     story_id: Annotated[str, typer.Argument(metavar="ID")],
     by: str = BY_OPTION,
+    note: Annotated[str, typer.Option(help="What others are to know, such as what you do about it.")] = "",
     config: Path = CONFIG_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Say that you take care of a story; everybody who is told of it sees that."""
-    act(config, lambda actions: actions.acknowledge(story_id, actor(by)), as_json=as_json)
+    act(config, lambda actions: actions.acknowledge(story_id, actor(by), note), as_json=as_json)
 
 
 @app.command("silence")

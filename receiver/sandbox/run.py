@@ -22,7 +22,7 @@ BANNER = f"""
 [bold green]Ready.[/] Slack, PagerDuty and Jira are a sandbox: nothing leaves this machine.
 
   What they show   http://127.0.0.1:{SANDBOX_PORT}/
-  What was heard   http://127.0.0.1:{SERVICE_PORT}/api/v1/stories
+  What was heard   http://127.0.0.1:{SERVICE_PORT}/
 
 [bold]Send the first alert[/] (in this folder, from another terminal):
 

@@ -63,8 +63,11 @@ def routes(service: Acting) -> list[Route]:
 
 
 def _acknowledge(body: Mapping[str, Any]) -> Act:
-    _only(body, "by")
-    return lambda actions, story, who: actions.acknowledge(story, who)
+    _only(body, "by", "note")
+    note = body.get("note", "")
+    if not isinstance(note, str):
+        raise BadRequestError("note is no text")
+    return lambda actions, story, who: actions.acknowledge(story, who, note)
 
 
 def _silence(body: Mapping[str, Any]) -> Act:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from receiver.actions import API, COMMAND_LINE, LONGEST_SILENCE_H, PAGERDUTY, SLACK
+from receiver.actions import API, COMMAND_LINE, LONGEST_SILENCE_H, PAGE, PAGERDUTY, SLACK
 from receiver.capacity import Origin, Proof, Scope, Verdict
 from receiver.config.durations import Duration
 from receiver.destinations.registry import ALL
@@ -77,7 +77,7 @@ def _first(schema: Schema) -> Schema:
 
 _BY: Final[Schema] = {**TEXT, "description": "Who acts, where the way of signing in does not say it."}
 _KIND: Final = one_of(kind.kind for kind in ALL)
-_VIA: Final = one_of((SLACK, PAGERDUTY, COMMAND_LINE, API))
+_VIA: Final = one_of((SLACK, PAGERDUTY, COMMAND_LINE, API, PAGE))
 _REJECTED: Final = list_of(given(index=NUMBER, reason=TEXT))
 _RETRY: Final[dict[str, Schema]] = {
     "ids": {**list_of(TEXT), "minItems": 1, "description": "These deliveries; not together with a filter."},
@@ -269,7 +269,9 @@ SCHEMAS: Final[dict[str, Schema]] = {
         **given(id=NUMBER, at=MOMENT, kind=one_of(Kind), story=TEXT),
         "description": "One line; what is known of the event stands beside these.",
     },
-    "Acknowledge": taken((), by=_BY),
+    "Acknowledge": taken(
+        (), by=_BY, note={**TEXT, "description": "What others are to know, such as what is being done."}
+    ),
     "Silence": taken(("hours",), hours={"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_SILENCE_H}, by=_BY),
     "Move": taken(
         ("to",),

@@ -99,7 +99,8 @@ def valid_event(request: SeenRequest) -> bool:
 async def test_taken_over_the_api_is_seen_in_slack_in_the_ticket_and_in_pagerduty(tmp_path: Path) -> None:
     async with FakeVendors() as vendors, running(configured(vendors, tmp_path), vendors) as service:
         story = await told(service)
-        assert await does(service, story, "acknowledge", by="Ana Costa") == "Ana Costa has it now."
+        assert await does(service, story, "acknowledge", by="Ana Costa", note="on it") == "Ana Costa has it now."
+        assert (await service.stories())[0]["timeline"][-1]["text"] == "acknowledged by Ana Costa through the API: on it"
         await vendors.until(lambda v: "Taken by Ana Costa, " in shown(v))
         await vendors.until(lambda v: incident(v).state == "acknowledged")
         (sent,) = vendors.seen("pagerduty", "acknowledge")

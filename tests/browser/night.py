@@ -10,7 +10,7 @@ its address, and the ids of the stories by these names:
     stuck         a live migration that the target cannot place
     autopilot     an alert that is about no plan
     dead          Slack refuses the message itself: a dead letter, told to the root receiver
-    parked        the channel does not exist any more: parked, told to the root receiver
+    parked        the channel does not exist any more: parked, told to the root receiver; its log is hostile
     digest        one of six plans that failed at once, told as one
 """
 
@@ -43,6 +43,11 @@ Obj = dict[str, Any]
 
 BITLOCKER = 'libguestfs: trace: v2v: vfs_type "/dev/sda4"\nlibguestfs: trace: v2v: vfs_type = "BitLocker"\n'
 BITLOCKER += "virt-v2v: could not read key from user\n"
+HOSTILE = (
+    "virt-v2v: error: <script>document.title='owned'</script><img src=x onerror=document.title='owned'>\n"
+    "\x1b]8;;http://evil.example\x07click\x1b]8;;\x07 \x1b[31mred\x1b[0m \u202egnp.exe\u202c </li></ol></main>\n"
+    f"virt-v2v: could not {'x' * 30_000}\n"
+)
 EXAMPLE_ENDED = datetime(2026, 9, 14, 8, 29, 44, tzinfo=UTC)
 STUCK = "cclm-billing"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -144,7 +149,7 @@ WAVES: Mapping[str, Wave] = {
     "fixed": Wave("crm-wave2", "mig-erp", "crm-prod", ("crm-app01",), 5, 180),
     "acknowledged": Wave("hr-wave4", "mig-hr", "hr-prod", ("hr-win02", "hr-win03"), 12, 61),
     "dead": Wave("net-edge-01", "mig-network", "network-prod", ("net-dns02",), 3, 30),
-    "parked": Wave("files-cold", "mig-storage", "files-prod", ("files-win01",), 4, 25),
+    "parked": Wave("files-cold", "mig-storage", "files-prod", ("files-win01",), 4, 25, HOSTILE),
 }  # fmt: skip
 STORM = tuple(
     Wave(f"shop-w09-{number:02}", "mig-shop", f"shop-{number:02}", (f"shop-win{number:02}",), 6, 12)
