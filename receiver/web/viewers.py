@@ -31,6 +31,7 @@ AT_ONCE: Final = 8
 """Questions to one cluster at the same time."""
 SILENT_S: Final = 10.0
 """So long a cluster that did not answer is not asked again."""
+OWNERS_FRESH_S: Final = 2.0
 MAX_KEPT: Final = 10_000
 """Answers that are kept, at some hundred bytes each."""
 _PLAN: Final = KINDS["Plan"]
@@ -87,7 +88,7 @@ class Viewer:
 
 async def sight(viewer: Viewer, store: Store) -> frozenset[Pair] | None:
     """Return the owners whose stories are shown to somebody, of those that there are now; None: all, without asking."""
-    return None if viewer.sees_all else await viewer.allowed(await store.browse(owners.every))
+    return None if viewer.sees_all else await viewer.allowed(await viewer.viewers.owners(store))
 
 
 async def shown(viewer: Viewer, store: Store, stories: Iterable[str]) -> frozenset[str]:
@@ -121,6 +122,7 @@ class Viewers:
         self._service = service
         self._now = now
         self._config: Config | None = None
+        self._owners: tuple[frozenset[Pair], float] | None = None
         self._tasks: set[asyncio.Task[bool]] = set()
         self._forget()
 
@@ -144,6 +146,14 @@ class Viewers:
         """
         rule = self._service.config.web.visibility
         return Viewer(caller.name, caller.user, caller.groups, rule is None or _is_admin(caller, rule), self)
+
+    async def owners(self, store: Store) -> frozenset[Pair]:
+        """Return whose stories there are, as of at most OWNERS_FRESH_S ago: to find out, all of them are read."""
+        kept = self._owners
+        if kept is None or self._now() - kept[1] >= OWNERS_FRESH_S:
+            began = self._now()
+            kept = self._owners = (await store.browse(owners.every), began)
+        return kept[0]
 
     def notes(self) -> tuple[str, ...]:
         """Return which clusters did not answer lately, each a sentence for people."""
