@@ -13,7 +13,7 @@ ONLY ?= tests/acceptance
 CODE := receiver tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo servers schemas peers browser test screenshots proxied bench chaos lint format types layers check lock clean
+.PHONY: help setup run demo servers schemas peers browser kubectl test screenshots proxied bench chaos lint format types layers check lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -51,7 +51,10 @@ peers: $(STAMP) ## fetch servers that others wrote and that tests talk to (npm)
 browser: ## fetch what judges the accessibility of our pages (npm)
 	@.ci/browser
 
-test: $(STAMP) servers schemas peers browser ## run all tests
+kubectl: $(STAMP) ## fetch a kubectl, with which tests render what is in deploy/
+	@.ci/kubectl
+
+test: $(STAMP) servers schemas peers browser kubectl ## run all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist load --maxschedchunk 8
 
 screenshots: $(STAMP) servers ## take the pictures of the web pages in docs/pictures, of a made-up night

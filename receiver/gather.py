@@ -63,11 +63,11 @@ class Gatherer:
         clock: Clock,
         metrics: Metrics,
         *,
-        room: Callable[[Identity, Evidence], Awaitable[Room | None]],
+        room: Callable[..., Awaitable[Room | None]],
         on_change: Callable[[], None],
         paging: Callable[[], bool],
     ) -> None:
-        """`room` says whether a Plan finds room where it goes.
+        """`room` says whether a Plan finds room where it goes (`receiver.rooms.Rooms.of`).
 
         `paging`: pages are going out, and evidence has to wait for them (P4).
         """
@@ -169,6 +169,13 @@ class Gatherer:
         )
         self._count_unrecognised(story, draft.evidence, evidence)
         self._on_change()
+        room = await self._with_story(draft.identity, await self._room(draft.identity, evidence, told=True))
+        if room is not None:
+            evidence = replace(evidence, room=room)
+            await self._store.write(
+                lambda conn: self._recorder.gathered(conn, story, evidence, route_again, again, None)
+            )
+            self._on_change()
 
     async def _look(self, cluster: Cluster, identity: Identity, alert: Alert, waited_s: float) -> Evidence:
         """Return the evidence about a Plan, or about whatever else the alert names, with its runbook.
@@ -200,7 +207,9 @@ class Gatherer:
             },
             kept=self._kept,
         )
-        evidence = replace(evidence, room=await self._with_story(identity, await self._room(identity, evidence)))
+        evidence = replace(
+            evidence, room=await self._with_story(identity, await self._room(identity, evidence, told=False))
+        )
         return await self._shelf.for_cause(cluster, identity, evidence, alert)
 
     async def _with_story(self, identity: Identity, room: Room | None) -> Room | None:

@@ -1,7 +1,7 @@
 """Does the Plan of a story find room in its target, or in another cluster?
 
-Every failed or stuck Plan is asked about, but in a storm only those that room may explain: what a storm costs the
-clusters must not grow with the number of its Plans.
+Every failed or stuck Plan is asked about where failures are rare; of many only those that room may explain: what a
+storm costs the clusters must not grow with the number of its Plans.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from receiver.room.words import reason
 TIMEOUT_S: Final = 15.0
 """So long may an answer take, the wait for other stories included; else a story goes without."""
 AT_ONCE: Final = 2
+REST_S: Final = 60.0
+"""So long nobody asks for a Plan that room does not explain, after somebody did: an answer costs a dozen lists."""
 CAPACITY_CAUSES: Final = frozenset(
     {
         *("live-unschedulable", "live-quota", "live-quota-gate", "quota"),
@@ -46,11 +48,16 @@ class Rooms:
         self._clock = clock
         self._supply = supply
         self._gate = asyncio.Semaphore(AT_ONCE)
+        self._asked: dict[str, float] = {}
+        """When a Plan of a cluster was asked about last that room does not explain."""
 
-    async def of(self, identity: Identity, evidence: Evidence) -> Room | None:
-        """Return what is known of a Plan's room; None where that would tell nothing, or could not be had in time."""
+    async def of(self, identity: Identity, evidence: Evidence, *, told: bool) -> Room | None:
+        """Return what is known of a Plan's room; None where that would tell nothing, or could not be had in time.
+
+        `told`: people have the evidence already. What room may explain waits for it, everything else does not.
+        """
         home, explains = self._clusters.get(identity.cluster), may_explain(evidence)
-        if home is None or not identity.namespace or not (explains or not self._gate.locked()):
+        if home is None or not identity.namespace or explains is told or not (explains or self._may_ask(home.name)):
             return None
         try:
             async with asyncio.timeout(TIMEOUT_S), self._gate:
@@ -62,7 +69,7 @@ class Rooms:
                 )
         except (TimeoutError, ClusterError):
             return None
-        if found.verdict is Verdict.UNKNOWN and not explains:
+        if found.verdict in (Verdict.UNKNOWN, Verdict.FITS) and not explains:
             return None
         others = found.ranking.clusters
         return Room(
@@ -72,3 +79,10 @@ class Rooms:
             others=tuple(f"{one.cluster}: {reason(one.answer)}" for one in others),
             fitting=tuple(one.cluster for one in others if one.verdict is Verdict.FITS),
         )
+
+    def _may_ask(self, cluster: str) -> bool:
+        now = self._clock.monotonic()
+        if now - self._asked.get(cluster, float("-inf")) < REST_S:
+            return False
+        self._asked[cluster] = now
+        return True

@@ -23,6 +23,7 @@ from receiver.config.model import ClusterConfig, Config
 from receiver.deliver import Deliverer
 from receiver.destinations import Manner
 from receiver.digests import Admission, Digester
+from receiver.doctor.rounds import ChainWatch
 from receiver.enrichers.redact import Redactor
 from receiver.follow import Follower
 from receiver.gather import Gatherer
@@ -167,6 +168,7 @@ class Work:
         )  # fmt: skip
         self._heartbeat = HeartbeatWatch(store, config, clock, metrics, owner=self._owner, on_alert=self.accepted)
         self._stack.push_async_callback(self._heartbeat.aclose)
+        self._chain = ChainWatch(store, config, clusters, clock, metrics, owner=self._owner, on_alert=self.accepted)
         self._shifts = Shifts(store, config, clock, metrics, owner=self._owner, on_alert=self.accepted)
         self._retention = Retention(store, config, clock, metrics, owner=self._owner)
         self._indexer = Indexer(store, clock, metrics, owner=self._owner)
@@ -178,8 +180,8 @@ class Work:
         """Say that the inbox has something new."""
         self._inbox.wake()
 
-    async def _room(self, identity: Identity, evidence: Evidence) -> Room | None:
-        return await self._rooms.of(identity, evidence) if self._rooms is not None else None
+    async def _room(self, identity: Identity, evidence: Evidence, *, told: bool) -> Room | None:
+        return await self._rooms.of(identity, evidence, told=told) if self._rooms is not None else None
 
     async def _plan_read(self, cluster: str, plan: dict[str, Any]) -> None:
         await self._waits.planned(cluster, plan)
@@ -215,6 +217,7 @@ class Work:
             **({"shortages": self._shortages.run} if self._shortages is not None else {}),
             "reconcile": self._reconciler.run,
             "heartbeat": self._heartbeat.run,
+            "doctor": self._chain.run,
             "shifts": self._shifts.run,
             "deliver": self._deliverer.run,
             "digest": self._digester.run,

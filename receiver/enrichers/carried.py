@@ -10,10 +10,12 @@ from receiver.model import Evidence
 def carry(before: Evidence | None, now: Evidence) -> Evidence:
     """Return the new evidence with the earlier logs of the same run for failed VMs of which there is none now.
 
-    The cause that was recognised in them stays with them, unless another one is recognised now.
+    The cause that was recognised in them stays with them, unless another one is recognised now. What was found of the
+    room stays where nobody looked again.
     """
     if before is None or not before.run or before.run != now.run:
         return now
+    now = replace(now, room=now.room or before.room)
     failed = {name for one in now.failures for name in (one.name, one.id) if name}
     read = {one.vm for one in now.logs}
     kept = tuple(one for one in before.logs if one.vm in failed and one.vm not in read)

@@ -1,6 +1,6 @@
 """The rights that we use in a cluster, each with what it is for: the one table behind role, check and documentation.
 
-`deploy/base/rbac.yaml` grants exactly these rows, `check --online` asks for exactly these rows, and tests compare both
+`deploy/rights/rbac.yaml` grants exactly these rows, `check --online` asks for exactly these, and tests compare both
 with the requests that are really made. Nothing is written and no Secret is read. Discovery (/api, /apis, /version)
 needs no row: every authenticated account may read it. What an option needs besides stands beside the table.
 """

@@ -65,7 +65,7 @@ class Operation:
     async def not_allowed(self, request: Request, error: Exception) -> Response:
         """Name the method that is not taken here."""
         headers = getattr(error, "headers", None)
-        text = f"{request.method} is not taken at {request.url.path[:200]}"
+        text = f"{request.method} is not taken at {request.url.path[:200]}; webhooks go to /webhook, by POST"
         return JSONResponse({"error": text}, status_code=405, headers=headers)
 
     async def bug(self, request: Request, error: Exception) -> Response:

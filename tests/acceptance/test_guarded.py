@@ -47,7 +47,7 @@ receivers:
     pagerduty_configs: [{routing_key_env: NO_SUCH_KEY, url: 'http://127.0.0.1:9/enqueue'}]
 route: {receiver: platform}
 """
-OPEN = {"/-/healthy", "/-/ready", "/metrics"}
+OPEN = {"/-/healthy", "/-/ready", "/metrics", "/static/site.css"}
 SIGNED = {"/slack/interactive", "/pagerduty/webhook"}
 
 
@@ -94,7 +94,7 @@ async def test_every_route_declares_a_guard_and_keeps_it(tmp_path: Path) -> None
             assert isinstance(route, Route), f"{route} is of a kind whose guard nobody looks at"
             rule = rule_of(route.endpoint)
             assert rule is not None, f"{route.path} declares no guard: see receiver/guard.py"
-            path = re.sub(r"\{\w+\}", "x", route.path)
+            path = re.sub(r"\{\w+\}", "site.css" if route.path.startswith("/static/") else "x", route.path)
             for method in sorted((route.methods or set()) - {"HEAD"}):
                 answer = await http.request(method, path, json={} if method == "POST" else None)
                 where = (method, path, answer.status_code)

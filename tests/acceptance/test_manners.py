@@ -72,6 +72,10 @@ def cost(api: KubernetesApi) -> tuple[int, int, int]:
     return calls, logs, sum(size for (verb, _), size in api.bytes_sent.items() if verb in READS)
 
 
+ROOM = 20
+"""Calls that tell of one plan's target what is free there."""
+
+
 @pytest.mark.slow
 async def test_a_storm_of_a_thousand_plans_costs_little_more_than_their_plans_and_logs(tmp_path: Path) -> None:
     """Identity and evidence of each, eight at a time, as the service reads them; all have waited since the start."""
@@ -125,12 +129,12 @@ async def test_a_storm_in_few_namespaces_lists_each_of_them_once(tmp_path: Path)
 
 
 def frugal(api: KubernetesApi, plans: int, spaces: int) -> None:
-    """At most one and a half calls for a failed plan beyond its log, ten at once; print the figures."""
+    """At most one and a half calls for a failed plan beyond its log, one look at the room, ten at once; print them."""
     calls, logs, size = cost(api)
     print(f"\n{plans} plans, {spaces} namespaces: {calls} calls, {logs} logs, {size:,} B, {api.most_in_flight} at once")
     print(dict(api.calls.most_common()))
     assert plans <= logs <= 1.1 * plans  # one that a busy machine made too slow is read again
-    assert calls <= 1.5 * plans
+    assert calls <= 1.5 * plans + ROOM
     assert api.most_in_flight <= 10
 
 

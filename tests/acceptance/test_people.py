@@ -100,7 +100,8 @@ async def test_taken_over_the_api_is_seen_in_slack_in_the_ticket_and_in_pagerdut
     async with FakeVendors() as vendors, running(configured(vendors, tmp_path), vendors) as service:
         story = await told(service)
         assert await does(service, story, "acknowledge", by="Ana Costa", note="on it") == "Ana Costa has it now."
-        assert (await service.stories())[0]["timeline"][-1]["text"] == "acknowledged by Ana Costa through the API: on it"
+        (last,) = (await service.stories())[0]["timeline"][-1:]
+        assert last["text"] == "acknowledged by Ana Costa through the API: on it"
         await vendors.until(lambda v: "Taken by Ana Costa, " in shown(v))
         await vendors.until(lambda v: incident(v).state == "acknowledged")
         (sent,) = vendors.seen("pagerduty", "acknowledge")

@@ -140,7 +140,7 @@ async def test_an_alertmanager_may_name_itself_and_nobody_is_redirected(served: 
     assert served.stored()[-1][0] == source
 
 
-@pytest.mark.parametrize("path", ["/webhook/main/", "/webhook/main/again", "//webhook", "/Webhook", "/", "/hook"])
+@pytest.mark.parametrize("path", ["/webhook/main/", "/webhook/main/again", "//webhook", "/Webhook", "/hook"])
 async def test_a_wrong_address_is_said_and_not_redirected(served: Served, path: str) -> None:
     before = len(served.stored())
 
@@ -149,6 +149,13 @@ async def test_a_wrong_address_is_said_and_not_redirected(served: Served, path: 
     assert response.status_code == 404
     assert "/webhook" in response.json()["error"]
     assert len(served.stored()) == before
+
+
+async def test_a_webhook_to_the_page_is_refused_and_told_where_to_go(served: Served) -> None:
+    response = await served.post(body(alert()), "/")
+
+    assert response.status_code == 405
+    assert "webhooks go to /webhook" in response.json()["error"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])

@@ -15,7 +15,7 @@ from receiver.metrics import Metrics
 from tests.servers import need
 
 ROOT = Path(__file__).parents[2]
-RULE = yaml.safe_load((ROOT / "deploy/prometheusrule.yaml").read_text())
+RULE = yaml.safe_load((ROOT / "deploy/components/monitoring/prometheusrule.yaml").read_text())
 RULES: dict[str, dict[str, Any]] = {rule["alert"]: rule for rule in RULE["spec"]["groups"][0]["rules"]}
 
 NOW = "0+60x120"

@@ -14,15 +14,15 @@ from receiver.kube.kinds import Kind
 from receiver.kube.rights import RIGHTS
 
 ROOT = Path(__file__).parents[2]
-BASE = ROOT / "deploy" / "base"
+SHIPPED = ROOT / "deploy" / "rights"
 Grant = tuple[str, str, str]  # verb, group, resource
 TABLE = [(right.verb, right.group, right.resource) for right in RIGHTS]
 
 
-def shipped(kind: str) -> dict[str, Any]:
-    (found,) = (one for one in yaml.safe_load_all((BASE / "rbac.yaml").read_text()) if one["kind"] == kind)
-    assert isinstance(found, dict)
-    return found
+def shipped(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the shipped objects of a kind by their names."""
+    objects = yaml.safe_load_all((SHIPPED / "rbac.yaml").read_text())
+    return {one["metadata"]["name"]: one for one in objects if one["kind"] == kind}
 
 
 def grants(rule: dict[str, list[str]]) -> list[Grant]:
@@ -30,10 +30,23 @@ def grants(rule: dict[str, list[str]]) -> list[Grant]:
     return list(product(rule["verbs"], rule["apiGroups"], rule["resources"]))
 
 
-def test_the_shipped_role_grants_the_rights_of_the_table_each_once_and_no_other() -> None:
-    granted = [grant for rule in shipped("ClusterRole")["rules"] for grant in grants(rule)]
-    assert sorted(granted) == sorted(TABLE)
+def granted(role: dict[str, Any]) -> list[Grant]:
+    return [grant for rule in role["rules"] for grant in grants(rule)]
+
+
+def test_the_shipped_roles_grant_the_rights_of_the_table_each_once_and_no_other() -> None:
+    assert sorted(grant for role in shipped("ClusterRole").values() for grant in granted(role)) == sorted(TABLE)
     assert len(set(TABLE)) == len(TABLE)
+
+
+def test_what_a_cluster_may_do_without_has_a_role_of_its_own() -> None:
+    roles = {name: granted(role) for name, role in shipped("ClusterRole").items()}
+    assert roles.pop("mtv-receiver-logs") == [("get", "", "pods/log")]
+    optional = {(right.verb, right.group, right.resource): right.optional for right in RIGHTS}
+    reasons = {name: {optional[grant] for grant in role} for name, role in roles.items()}
+    assert reasons["mtv-receiver"] == {""}
+    assert all(len(one) == 1 for one in reasons.values())
+    assert len(set.union(*reasons.values())) == len(reasons)
 
 
 def test_the_role_only_reads_and_holds_no_secret_and_no_wildcard() -> None:
@@ -44,11 +57,11 @@ def test_the_role_only_reads_and_holds_no_secret_and_no_wildcard() -> None:
         assert not re.search("secret|token|oauth|users", f"{group}{resource}"), resource
 
 
-def test_the_binding_gives_the_role_to_the_account_that_is_shipped() -> None:
-    binding, account = shipped("ClusterRoleBinding"), shipped("ServiceAccount")["metadata"]
-    assert binding["roleRef"]["name"] == shipped("ClusterRole")["metadata"]["name"]
-    assert binding["subjects"] == [{"kind": "ServiceAccount", **account}]
-    assert yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"] == ["rbac.yaml"]
+def test_each_role_is_bound_to_the_account_that_is_shipped() -> None:
+    bindings, account = shipped("ClusterRoleBinding"), shipped("ServiceAccount")["mtv-receiver"]["metadata"]
+    assert [one["roleRef"]["name"] for one in bindings.values()] == list(shipped("ClusterRole"))
+    assert all(one["subjects"] == [{"kind": "ServiceAccount", **account}] for one in bindings.values())
+    assert "rbac.yaml" in yaml.safe_load((SHIPPED / "kustomization.yaml").read_text())["resources"]
 
 
 def test_the_rule_of_a_right_is_a_line_that_can_be_put_into_a_role() -> None:

@@ -73,7 +73,7 @@ def test_the_right_that_visibility_needs_is_granted_as_the_page_says() -> None:
     (text,) = (block for block in re.findall(r"```yaml\n(.*?)```", SECURITY, re.DOTALL) if "ClusterRole" in block)
     role, binding = yaml.safe_load_all(text)
     assert role["rules"] == [yaml.safe_load(REVIEW.rule)[0]]
-    shipped = list(yaml.safe_load_all((PAGES.parents[1] / "deploy/base/rbac.yaml").read_text()))
+    shipped = list(yaml.safe_load_all((PAGES.parents[1] / "deploy/rights/rbac.yaml").read_text()))
     (account,) = (one["metadata"] for one in shipped if one["kind"] == "ServiceAccount")
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [
