@@ -26,6 +26,7 @@ from receiver.model import (
 )
 from receiver.model.handed import HANDOVER
 from receiver.routing.tree import Intervals, Routed, Target
+from receiver.store.chain import SOURCE as DOCTOR_FROM
 from receiver.store.heartbeats import SOURCE as HEARTBEAT_FROM
 from receiver.store.rounds import EARLIER_FROM, Listed
 from receiver.store.shift import SOURCE as HANDOVER_FROM
@@ -63,6 +64,11 @@ class Arrivals:
             routed = self._told_to(
                 [receiver] if receiver else self._config.route.receivers, "heartbeat.receiver names it"
             )
+            return Incoming(seq, source, alert, "failure", identity, _NO_PLAN, routed)
+        if source == DOCTOR_FROM:
+            identity = Identity(subject=f"doctor/{alert.name}", kind="alert", name=alert.name)
+            receiver = self._config.doctor.receiver
+            routed = self._told_to([receiver] if receiver else self._config.route.receivers, "doctor.receiver names it")
             return Incoming(seq, source, alert, "failure", identity, _NO_PLAN, routed)
         if source == HANDOVER_FROM:
             return self._handover(seq, source, alert)

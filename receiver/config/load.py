@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import re2
 
 from receiver.config.causes_files import read_causes_files
+from receiver.config.doctor_wire import read_doctor
 from receiver.config.handover_wire import read_handover
 from receiver.config.include import read_include
 from receiver.config.matching import read_globs
@@ -132,6 +133,7 @@ class _File:
         handover = None
         if "handover" in raw:
             handover = read_handover(raw["handover"], ("handover",), reader, names.receivers)
+        doctor = read_doctor(raw.get("doctor", {}), ("doctor",), reader, names.receivers)
         self._later_sections()
         rest = self._rest()
         causes_files = rest.causes_files if rest else ()
@@ -154,6 +156,7 @@ class _File:
             watch=watch,
             heartbeat=heartbeat,
             handover=handover,
+            doctor=doctor,
             actions=actions,
             alertmanagers=alertmanagers,
             clusters=clusters,
@@ -281,7 +284,7 @@ class _File:
     def _warn_of_unused(self, route: Route, receivers: Mapping[str, Receiver]) -> None:
         used = {name for node in _nodes(route) for name in node.receivers}
         used |= {receiver.fallback for receiver in receivers.values()}
-        sections = (self._raw.get(name) for name in ("heartbeat", "handover"))
+        sections = (self._raw.get(name) for name in ("heartbeat", "handover", "doctor"))
         used |= {str(section.get("receiver")) for section in sections if isinstance(section, Mapping)}
         for at, item in enumerate(self._raw.get("receivers") or ()):
             name = item.get("name") if isinstance(item, Mapping) else None

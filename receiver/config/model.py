@@ -188,6 +188,25 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class PrometheusConfig:
+    """A Prometheus, or a Thanos that asks for it."""
+
+    url: str
+    http: HttpConfig = HttpConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorRules:
+    """`doctor:` of routes.yaml: the way from a failed plan to us."""
+
+    prometheus: PrometheusConfig | None = None
+    every_s: float | None = None
+    """How often the service looks by itself; None: never."""
+    receiver: str = ""
+    """Who is told that the chain is broken; empty: the root receiver."""
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """Who may call: any of these. All empty: everybody who reaches the port."""
 
@@ -287,6 +306,7 @@ class Config:
     watch: Watch = Watch()
     heartbeat: Heartbeat | None = None
     handover: HandoverPost | None = None
+    doctor: DoctorRules = DoctorRules()
     actions: ActionRules = ActionRules()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
     clusters: tuple[ClusterConfig, ...] = ()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from receiver.config.doctor_wire import DoctorWire
 from receiver.config.durations import Duration
 from receiver.config.handover_wire import HandoverWire
 from receiver.config.http_settings import HttpWire, TransportWire
@@ -287,6 +288,7 @@ class RoutesFile(RestWire, IncludeWire):
     storage: StorageWire = StorageWire()
     heartbeat: HeartbeatWire | None = None
     handover: HandoverWire | None = None
+    doctor: DoctorWire = DoctorWire()
     watch: WatchWire = WatchWire()
     actions: ActionsWire = ActionsWire()
     redaction: RedactionWire = RedactionWire()
