@@ -1,4 +1,4 @@
-"""`config schema`: the JSON schemas of routes.yaml and of what it includes."""
+"""`config schema`, `config reference`: what routes.yaml may hold, for editors and for people."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ import typer
 
 from receiver.cli.output import print_json
 from receiver.config.jsonschema import schema
+from receiver.config.reference import reference
 from receiver.destinations.registry import ALL
 
 app = typer.Typer(help="The configuration file.", no_args_is_help=True)
-
-
-@app.callback()
-def _config() -> None:
-    """Keep `schema` a command of its own."""
 
 
 @app.command("schema")
@@ -24,3 +20,9 @@ def config_schema(
 ) -> None:
     """Print the JSON schema of routes.yaml, or of a file that it includes, for editors."""
     print_json(schema(ALL, included=include))
+
+
+@app.command("reference")
+def config_reference() -> None:
+    """Print every key of routes.yaml with its type, default and meaning, as Markdown."""
+    typer.echo(reference(schema(ALL)), nl=False)

@@ -107,19 +107,28 @@ class RouteWire(Settings):
     receiver: Names = ()
     """A name, or a list of names; inherited from the route around it when absent."""
     matchers: Names = ()
+    """Alertmanager's, on labels and facts; all must match."""
     namespaces: Names = ()
     """Globs on the owner namespace: the plan's, or its target namespace where the plan lives in a shared one."""
     continue_: bool = Field(default=False, alias="continue")
+    """Go on to the routes beside it after it matched."""
     routes: tuple[Any, ...] = ()
+    """Routes below; the first that matches takes the alert."""
     labels: dict[str, str] = Field(default_factory=dict)
     mute_time_intervals: Names = ()
+    """A first message waits until none of these holds."""
     active_time_intervals: Names = ()
+    """A first message waits until one of these holds."""
     notify_success: bool = False
     """Open a story for a success, too."""
     group_by: Any = None
+    """Accepted, without effect: a story is one subject, and storms become digests."""
     group_wait: Any = None
+    """Accepted, without effect: a story is one subject, and storms become digests."""
     group_interval: Any = None
+    """Accepted, without effect: a story is one subject, and storms become digests."""
     repeat_interval: Any = None
+    """Accepted, without effect: a story is one subject, and storms become digests."""
     match: Any = None
     match_re: Any = None
 
@@ -138,14 +147,23 @@ class GlobalWire(Settings):
     """Times and limits of the whole service."""
 
     resolve_delay: Duration = _GLOBAL.resolve_delay_s
+    """How long a canceled, deleted or unreadable plan waits before its story closes."""
     reopen_within: Duration = _GLOBAL.reopen_within_s
+    """An alert that comes again so soon after its story closed reopens it."""
     identify_timeout: Duration = Field(default=_GLOBAL.identify_timeout_s, gt=0, le=10)
+    """How long a cluster may take to say which plan an alert is about."""
     evidence_wait: Duration = Field(default=_GLOBAL.evidence_wait_s, le=60)
+    """How long the first chat message waits for evidence; pages never do."""
     evidence_timeout: Duration = Field(default=_GLOBAL.evidence_timeout_s, gt=0, le=300)
+    """How long reading evidence may take; tickets and mail wait for it."""
     fallback_after: Duration = Field(default=_GLOBAL.fallback_after_s, gt=0)
+    """After so long without success somebody else is told: `fallback`, else the root receiver."""
     confirm_after: Duration = _GLOBAL.confirm_after_s
+    """After an unknown answer and the next success, the present state is sent once more."""
     digest_after: int = Field(default=_GLOBAL.digest_after, ge=0)
+    """New messages per `digest_window` at a destination; more are told as one. 0 = never."""
     digest_window: Duration = Field(default=_GLOBAL.digest_window_s, gt=0)
+    """See `digest_after`."""
     remind_after: Duration = _GLOBAL.remind_after_s
     """A failure that has VMs down and that nobody acknowledged is called out again; 0 = never."""
     shared_namespaces: Names = _GLOBAL.shared_namespaces
