@@ -281,7 +281,7 @@ async def test_the_switch_turns_all_of_it_off(tmp_path: Path) -> None:
             await service.until(lambda: evidence_read(service))
             assert await names(service) == {"MigrationFailed": "firing"}
             everywhere = [one for one in api.asked if one.path == "/api/v1/pods"]
-            assert not [one for one in everywhere if "Failed" in one.query.get("fieldSelector", "")]
+            assert not [one for one in everywhere if "status.phase=Failed" in one.query.get("fieldSelector", "")]
 
 
 async def test_a_vm_that_fails_in_a_new_run_is_told_as_failed_again_with_the_new_runs_log(tmp_path: Path) -> None:
