@@ -37,12 +37,14 @@ EVIDENCE = json.dumps({"impact_text": "x" * 6_000})
 KEYS = json.dumps({"dedup_key": "k", "label": "l", "client_id": "c"})
 NOWHERE = {
     "clusters": [],
-    "receivers": [{"name": "team", "webhook_configs": [{"url": "http://127.0.0.1:9/"}]}],
+    "receivers": [{"name": "team", "webhook_configs": [{"name": "nowhere", "url": "http://127.0.0.1:9/"}]}],
     "route": {"receiver": "team"},
 }
+IDENTITY = "webhook:name:nowhere"
+"""Of that destination: a story of none that is configured would be told anew."""
 AT_ONCE = 5_000
 TRIES = 40
-CALM_S = 0.1
+CALM_S = 0.2
 """A service that uses less of the processor in a second does nothing but wait."""
 OPEN_STATES = [("state", one) for one in OPEN]
 QUERIES = {"open stories": OPEN_STATES, "one namespace": [*OPEN_STATES, ("namespace", "team-07")]}
@@ -85,7 +87,7 @@ def _story(number: int) -> dict[str, Any]:
 def _delivery(story: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": f"d-{story['id']}", "story": story["id"], "receiver": "platform", "kind": "slack", "label": "p",
-        "destination": "slack:x", "keys": KEYS, "reasons": "[]", "state": "delivered", "firing": False, "desired": 3,
+        "destination": IDENTITY, "keys": KEYS, "reasons": "[]", "state": "delivered", "firing": False, "desired": 3,
         "audible": 1, "created": story["opened"],
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Boolean, Text, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Boolean, Text, and_, bindparam, func, insert, literal_column, or_, select, update
 from sqlalchemy import Float as Real
 
 from receiver.model import DeliveryState, Digest, StoryState
@@ -272,6 +272,7 @@ async def let_out(conn: Conn) -> int:
     result = await conn.execute(
         update(deliveries)
         .where(
+            deliveries.c.digest != literal_column("''"),  # in words that the index of members knows
             deliveries.c.state == DeliveryState.DIGEST.value,
             deliveries.c.firing.is_(True),
             deliveries.c.digest.in_(over),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, literal_column, or_, select, union_all, update
 
 from receiver.model import DeliveryState, StoryState
 from receiver.store import audit
@@ -156,11 +156,15 @@ class Waiting:
 
 async def in_need_of_fallback(conn: Conn, fallback_after_s: float) -> tuple[Waiting, ...]:
     """Return deliveries of parked destinations, and roots and audible changes that have waited too long."""
+    # Each half by its own index: this is asked all the time, and nearly all deliveries are neither.
+    dead = select(deliveries.c.id).where(deliveries.c.state == literal_column(f"'{DeliveryState.DEAD.value}'"))
+    begun = select(deliveries.c.id).where(deliveries.c.due.is_not(None))
     rows = await conn.execute(
         select(deliveries.c.id, deliveries.c.story, deliveries.c.error, destinations.c.parked, destinations.c.reason)
         .outerjoin(destinations, destinations.c.identity == deliveries.c.destination)
         .join(stories, stories.c.id == deliveries.c.story)
         .where(
+            deliveries.c.id.in_(union_all(dead, begun)),
             deliveries.c.fallen_back.is_(False),
             deliveries.c.fallback_for == "",
             stories.c.test.is_(False),  # whoever sent it sees what becomes of it

@@ -126,6 +126,10 @@ stories = Table(
         "closed",
         sqlite_where=text("closed IS NOT NULL AND evidence IS NOT NULL"),
     ),
+    *(
+        Index(f"stories_{timer}", timer, sqlite_where=text(f"{timer} IS NOT NULL"))
+        for timer in ("close_at", "identify_due", "gather_due", "remind_at")
+    ),
 )
 
 search = Table(
@@ -220,6 +224,8 @@ deliveries = Table(
         "due",
         sqlite_where=text("due IS NOT NULL"),
     ),
+    Index("deliveries_created", "created", "id"),
+    Index("deliveries_dead", "story", sqlite_where=text("state = 'dead'")),
 )
 
 delivery_alerts = Table(

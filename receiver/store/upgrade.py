@@ -14,7 +14,7 @@ from receiver.store.database import driver_url
 if TYPE_CHECKING:
     from types import TracebackType
 
-HEAD = "0005"
+HEAD = "0006"
 """The schema of this version: the newest of `migrations/versions`."""
 MIGRATING = 0x6D74_7602
 """Key of PostgreSQL's lock under which the schema is changed."""

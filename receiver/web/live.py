@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -169,7 +169,10 @@ class Live:
 
     def _html(self, row: Row) -> str:
         """Return the line of a story, made once for all listeners."""
-        return self._rendered.get(row) or self._site.fragment("_story_row.html", row=row, members=())
+        return self._rendered.get(row) or self._line(row, ())
+
+    def _line(self, row: Row, members: Sequence[Row]) -> str:
+        return self._site.fragment("story_row.html", "story_row", row, members)
 
     async def _look_for_ever(self) -> None:
         """Look while somebody listens."""
@@ -204,7 +207,7 @@ class Live:
         news = [row for row in found if seen.get(row.id) != row]
         for row in news:
             members = storms.get(row.id, ())
-            self._rendered[row] = self._site.fragment("_story_row.html", row=row, members=members)
+            self._rendered[row] = self._line(row, members)
         kept = {*found, *(row for one in self._listeners for row in one.waiting.values())}
         self._rendered = {row: html for row, html in self._rendered.items() if row in kept}
         for row in news:
