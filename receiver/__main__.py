@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "diagnose": "diagnose",
     "capacity": "capacity",
     "handover": "handover",
+    "report": "report",
     "doctor": "doctor",
     "stories": "stories",
     "deliveries": "deliveries",

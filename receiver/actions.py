@@ -7,7 +7,7 @@ also a refused one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -41,6 +41,9 @@ SAME_END_S = 120.0
 """A silence that would end so little later than the one there is says nothing new."""
 MAX_NAME = 80
 MAX_NOTE = 200
+PARTLY = "Silenced in part"
+"""So the answer to a press begins that could silence some of a story's alerts only."""
+MAX_LISTED = 3
 
 _VOLATILE = frozenset(
     {"phase", "status", "instance", "endpoint", "container", "prometheus", "prometheus_replica", "replica"}
@@ -74,6 +77,18 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class _Refused(Exception):
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What came of a silence at Alertmanager."""
+
+    silences: tuple[Silence, ...]
+    hit: tuple[str, ...]
+    """What each of them silences."""
+    lacking: tuple[str, ...] = ()
+    why: str = ""
+    """Why that could not be silenced."""
 
 
 _NO_STORY = Answer(False, "There is no such story; it may be forgotten by now.")
@@ -189,19 +204,23 @@ class Actions:
                 return await self._press(story, "silence", who, _saying(refused.answer.text, done=refused.answer.done))
 
             async def work(conn: Conn, draft: Draft) -> Answer:
-                await presses.add_silences(conn, made)
-                end = _at(moment(made[0].until), draft)
-                text = f"silenced for {_hours(hours)} by {_name(who)} {_in(who.via)}, until {end}"
+                first = made.silences[0]
+                said = f"for {_hours(hours)} by {_name(who)} {_in(who.via)}, until {_at(moment(first.until), draft)}"
+                if made.lacking:
+                    text = f"{PARTLY} {said}: {_listed(made.hit)}; not silenced: {_listed(made.lacking)}"
+                    await publish(conn, self._teller, draft, Change.SILENCED, text[:1].lower() + text[1:])
+                    return Answer(False, f"{text}. {made.why}; try again for the rest.")
+                text = f"silenced {said}"
                 await publish(conn, self._teller, draft, Change.SILENCED, text)
-                note = "" if made[0].warned else f" A note comes {words.duration(NOTE_BEFORE_S)} before it ends."
+                note = "" if first.warned else f" A note comes {words.duration(NOTE_BEFORE_S)} before it ends."
                 return Answer(True, f"{_sentence(text)}.{note}")
 
-            return await self._press(story, "silence", who, work)
+            return await self._press(story, "silence", who, work, made.silences)
 
-    async def _silenced(self, draft: Draft, hours: float, who: Actor) -> list[Silence]:
+    async def _silenced(self, draft: Draft, hours: float, who: Actor) -> _Made:
         now = self._clock.now()
         until = datetime.fromtimestamp(now.timestamp() + hours * 3600, UTC)
-        there = await self._store.read(lambda conn: presses.silenced_until(conn, draft.id))
+        there = await self._store.read(partial(_there, draft.id))
         if there is not None and there[0] >= until.timestamp() - SAME_END_S:
             raise _Refused(Answer(True, f"It is silenced until {_at(moment(there[0]), draft)}, by {there[1]}."))
         wanted = self._wanted(draft)
@@ -210,24 +229,23 @@ class Actions:
         try:
             for config, matchers in wanted:
                 await self._refuse_wide(config, matchers, draft)
-            made = []
-            for config, matchers in wanted:
-                number = await self._alertmanagers.silence(
-                    config,
-                    matchers,
-                    now=now,
-                    until=until,
-                    by=_name(who),
-                    comment=f"{draft.title}: story {draft.id}, silenced {_in(who.via)} through mtv-receiver",
-                )
-                made.append(
-                    Silence(
-                        number, config.name, draft.id, until.timestamp(), _name(who), hours * 3600 <= 2 * NOTE_BEFORE_S
-                    )
-                )
         except NotSilencedError as error:
             raise _Refused(Answer(False, f"{error}.")) from None
-        return made
+        names = tuple(fitting.one_line(_words(matchers), 120) for _, matchers in wanted)
+        comment = f"{draft.title}: story {draft.id}, silenced {_in(who.via)} through mtv-receiver"
+        warned = hours * 3600 <= 2 * NOTE_BEFORE_S
+        made: list[Silence] = []
+        for config, matchers in wanted:
+            try:
+                number = await self._alertmanagers.silence(
+                    config, matchers, now=now, until=until, by=_name(who), comment=comment
+                )
+            except NotSilencedError as error:
+                if not made:
+                    raise _Refused(Answer(False, f"{error}; nothing is known to be silenced.")) from None
+                return _Made(tuple(made), names[: len(made)], names[len(made) :], str(error))
+            made.append(Silence(number, config.name, draft.id, until.timestamp(), _name(who), warned))
+        return _Made(tuple(made), names)
 
     def _wanted(self, draft: Draft) -> list[tuple[AlertmanagerConfig, dict[str, str]]]:
         """Return what to silence, and where: each set of matchers once."""
@@ -254,10 +272,9 @@ class Actions:
         others = [one for one, labels in hit.items() if one not in draft.alerts and _steady(labels) not in own]
         limit = self._config.actions.silence_limit
         if len(others) > limit:
-            words = " and ".join(f"{name}={value}" for name, value in sorted(matchers.items()))
             text = (
-                f"Nothing was silenced: a silence of {fitting.one_line(words, 200)} would also hit {len(others)} other"
-                f" alerts (at most {limit}); make a narrower one in Alertmanager."
+                f"Nothing was silenced: a silence of {fitting.one_line(_words(matchers), 200)} would also hit"
+                f" {len(others)} other alerts (at most {limit}); make a narrower one in Alertmanager."
             )
             raise _Refused(Answer(False, text))
 
@@ -274,15 +291,18 @@ class Actions:
         log.info("action", action=action, story=story, by=_name(who), via=who.via, done=False, answer=_NO_STORY.text)
         return _NO_STORY
 
-    async def _press(self, story: str, action: str, who: Actor, work: _Work) -> Answer:
+    async def _press(self, story: str, action: str, who: Actor, work: _Work, made: Sequence[Silence] = ()) -> Answer:
+        """Do and write down what somebody asked for; what is `made` already is kept, whatever becomes of it."""
         changed = False
 
         async def write(conn: Conn) -> Answer:
             nonlocal changed
             draft = await _load(story.upper(), conn)
+            if made and draft is not None:
+                await presses.add_silences(conn, made)
             refusal = self._refusal(draft, who)
             if draft is None or refusal is not None:
-                answer, changed = refusal or _NO_STORY, False
+                answer, changed = self._although(refusal or _NO_STORY, made), False
             else:
                 before = draft.revision
                 answer = await work(conn, draft)
@@ -296,6 +316,14 @@ class Actions:
         if changed:
             self._on_change()
         return answer
+
+    def _although(self, refusal: Answer, made: Sequence[Silence]) -> Answer:
+        if not made:
+            return refusal
+        end = words.when(moment(made[0].until), self._clock.now().date())
+        at = " and ".join(sorted({one.alertmanager for one in made}))
+        text = f"{refusal.text} Meanwhile its alerts were silenced at {at} until {end}; end that there."
+        return Answer(False, text)
 
     def _refusal(self, draft: Draft | None, who: Actor) -> Answer | None:
         if who.via == SLACK and not self._may_press(who):
@@ -318,6 +346,13 @@ async def _load(story: str, conn: Conn) -> Draft | None:
     return await stories.load_draft(conn, story, await stories.now_of(conn))
 
 
+async def _there(story: str, conn: Conn) -> tuple[float, str] | None:
+    """Return until when a story is silenced and by whom; None also where the last one silenced it in part."""
+    asked = (one for one in reversed(await presses.of_story(conn, story)) if one.action == "silence")
+    last = next((one for one in asked if one.done or one.text.startswith(PARTLY)), None)
+    return await presses.silenced_until(conn, story) if last is None or last.done else None
+
+
 def _saying(text: str, *, done: bool = False) -> _Work:
     async def work(conn: Conn, draft: Draft) -> Answer:
         del conn, draft
@@ -332,6 +367,15 @@ def _matchers(labels: Mapping[str, str], *, is_plan: bool) -> dict[str, str]:
         return {name: labels[name] for name in ("alertname", "plan") if labels.get(name)}
     # In an alert about a plan, the pod is that of the controller, or of one try of many.
     return {name: value for name, value in _steady(labels).items() if name != "pod" or not is_plan}
+
+
+def _words(matchers: Mapping[str, str]) -> str:
+    return " and ".join(f"{name}={value}" for name, value in sorted(matchers.items()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
 
 
 def _steady(labels: Mapping[str, str]) -> dict[str, str]:

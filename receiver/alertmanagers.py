@@ -36,7 +36,7 @@ class UnusableAnswerError(Exception):
 
 
 class NotSilencedError(Exception):
-    """No silence was made; the message says why, in a sentence for the person who wanted it."""
+    """No silence is known to be made; the message says why, in a sentence for the person who wanted it."""
 
 
 class Alertmanagers:
@@ -147,7 +147,7 @@ class Alertmanagers:
             if response.status_code < 500:
                 break
         log.warning("alertmanager.not_silenced", alertmanager=config.name, error=why)
-        raise NotSilencedError(f"Alertmanager {config.name} {why}; nothing is known to be silenced")
+        raise NotSilencedError(f"Alertmanager {config.name} {why}")
 
     async def aclose(self) -> None:
         """Close all connections."""

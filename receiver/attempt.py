@@ -23,10 +23,11 @@ from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import Manner, Sender, Step
 from receiver.errors import DeliveryError, DestinationRefused, Transient, Unknown
 from receiver.metrics import Metrics
-from receiver.model import QUIET_WITHIN_S, AttemptOutcome, DeliveryState, Receipt, Story, Wanted
+from receiver.model import QUIET_WITHIN_S, DeliveryState, Receipt, Story, Told, Wanted
+from receiver.model.shadow import in_shadow
 from receiver.routing.intervals import next_allowed
 from receiver.routing.tree import Intervals, allowed
-from receiver.store import attempts, claims, deliveries, manners, parking, reading, stories
+from receiver.store import attempts, claims, deliveries, manners, parking, reading, shadow, stories
 from receiver.store.attempts import Done, Resting, Try
 from receiver.store.claims import LEASE_S
 from receiver.store.deliveries import AUDIBLE_CHANGE, QUIET_CHANGE, DeliveryRow
@@ -63,8 +64,11 @@ class _Shown:
     revision: int
     confirm_in_s: float | None
     confirm_at: float | None
+    shadow: bool
 
     def by(self, done: Done) -> Done:
+        if self.shadow:  # there is nothing to confirm
+            return replace(done, revision=self.revision, shadow=True)
         return replace(done, revision=self.revision, confirm_in_s=self.confirm_in_s, confirm_at=self.confirm_at)
 
 
@@ -97,6 +101,9 @@ class Worker:
         if context is None:
             return await self._release(row, {"due": None, "state": DeliveryState.SKIPPED.value}, End.NOTHING)
         row = context.row
+        if row.root is not None and not destination.config.shadow and in_shadow(json.loads(row.root)):
+            await self._store.write(partial(shadow.end, ids=(row.id,)))
+            return End.LATER
         wanted = self._wanted(context, destination.sender.manner)
         early = self._not_now(row, context.story, destination.sender)
         if early is not None:
@@ -105,6 +112,7 @@ class Worker:
             context.story.revision,
             None if row.unknown_part is None else self._config.global_.confirm_after_s,
             None if wanted.confirm else row.confirm_at,
+            destination.config.shadow,
         )
         step = destination.sender.plan(wanted)
         if step is None:
@@ -147,7 +155,7 @@ class Worker:
         soon = row.told_at is not None and context.now - row.told_at <= QUIET_WITHIN_S
         waited = context.now - row.created if root is None else 0.0
         return Wanted(
-            story=story,
+            story=replace(story, told=tuple(one for one in story.told if not self._untold(one))),
             keys=row.keys,
             firing=row.firing and story.open,
             reasons=row.reasons,
@@ -163,6 +171,12 @@ class Worker:
             external_url=self._config.web.external_url,
             tries=row.tries,
         )
+
+    def _untold(self, one: Told) -> bool:
+        """Does nothing of a story stand there, and nothing will, as it is in shadow mode?"""
+        known = self._config.destination(one.destination)
+        hidden = known is not None and known.shadow
+        return hidden and one.link is None and one.state is not DeliveryState.DELIVERED
 
     def _not_now(self, row: DeliveryRow, story: Story, sender: Sender) -> dict[str, Any] | None:
         """A first message that is not to be sent now, or not at all."""
@@ -212,9 +226,13 @@ class Worker:
             log.exception("deliver.bug", delivery=row.id, destination=destination.config.label, op=step.op)
             error = Unknown(f"{OUR_OWN}{type(bug).__name__}")
         else:
-            self._metrics.attempt_seconds.labels(kind).observe(self._clock.monotonic() - started)
-            self._metrics.attempts.labels(kind, AttemptOutcome.OK.value).inc()
-            return replace(_done(row, step, wanted, receipt, begun.attempt), failing=begun.failing)
+            done = replace(_done(row, step, wanted, receipt, begun.attempt), failing=begun.failing)
+            if destination.config.shadow:
+                done = replace(done, shadow=True, told=False)
+            else:
+                self._metrics.attempt_seconds.labels(kind).observe(self._clock.monotonic() - started)
+            self._metrics.attempts.labels(kind, done.outcome.value).inc()
+            return done
         return await self._failed(row, step, begun.attempt, error, wanted, destination, mark)
 
     async def _failed(

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
+
+import httpx2
 
 from receiver.attempt import Destination
+from receiver.chosen import Destinations
 from receiver.config.model import ClusterConfig, Config, DestinationConfig, Secret
 from receiver.config.receivers import secrets_of
-from receiver.destinations import Kind
+from receiver.destinations import Kind, Sender
 from receiver.destinations.registry import ALL
+from receiver.destinations.shadow import Shadow
 from receiver.http import build_client
 from receiver.kube import Cluster
 from receiver.kube.account import in_pod
@@ -24,6 +28,8 @@ from receiver.rendering.renderer import StoryRenderer
 from receiver.rendering.templates import Templates
 
 KINDS: dict[str, Kind] = {kind.kind: kind for kind in ALL}
+CHOSEN: Final = "chosen by namespaces"
+CHOSEN_CONNECTIONS: Final = 40
 
 
 def cluster(config: ClusterConfig) -> Cluster | None:
@@ -52,21 +58,35 @@ def renderer(config: Config, on_broken: Callable[[str], None]) -> Renderer:
 
 
 @asynccontextmanager
-async def destinations(config: Config, words: Renderer) -> Any:
-    """Yield every destination of the configuration by identity; their clients are closed at the end."""
+async def destinations(config: Config, words: Renderer, *, real: bool = False) -> Any:
+    """Yield every destination of the configuration by identity; their clients are closed at the end.
+
+    `real`: also those in shadow mode as they will be without it, to ask and to show, not to send.
+    """
     made: dict[str, Destination] = {}
-    clients = []
+    clients: dict[str, httpx2.AsyncClient] = {}
+
+    def make(one: DestinationConfig, client: httpx2.AsyncClient) -> Destination:
+        one = replace(one, interactive=one.kind == "slack" and config.web.slack_signing_secret is not None)
+        sender: Sender = KINDS[one.kind].build(one, client, words.in_folder(one.templates_dir))
+        if one.shadow and not real:
+            sender = Shadow(sender, send_resolved=one.send_resolved)
+        return Destination(one, sender, partial(secret_mark, one), asyncio.Semaphore(one.manners.max_in_flight))
+
+    def make_chosen(one: DestinationConfig) -> Destination:
+        """All channels that namespaces chose share a client: there may be hundreds, and few are busy at a time."""
+        if CHOSEN not in clients:
+            clients[CHOSEN] = build_client(one.http, one.manners.timeout_s, max_connections=CHOSEN_CONNECTIONS)
+        return make(one, clients[CHOSEN])
+
     try:
         for one in config.destinations:
-            client = build_client(one.http, one.manners.timeout_s, max_connections=one.manners.max_in_flight + 2)
-            clients.append(client)
-            one = replace(one, interactive=one.kind == "slack" and config.web.slack_signing_secret is not None)
-            sender = KINDS[one.kind].build(one, client, words.in_folder(one.templates_dir))
-            gate = asyncio.Semaphore(one.manners.max_in_flight)
-            made[one.identity] = Destination(one, sender, partial(secret_mark, one), gate)
-        yield made
+            limits = one.manners
+            clients[one.identity] = build_client(one.http, limits.timeout_s, max_connections=limits.max_in_flight + 2)
+            made[one.identity] = make(one, clients[one.identity])
+        yield Destinations(config, made, make_chosen)
     finally:
-        for client in clients:
+        for client in clients.values():
             await client.aclose()
 
 

@@ -23,7 +23,7 @@ from receiver.digests import Admission
 from receiver.errors import DeliveryError
 from receiver.metrics import Metrics
 from receiver.model import Change, DeliveryState
-from receiver.store import audit, claims, deliveries, manners, outage, parking, stories
+from receiver.store import audit, claims, deliveries, manners, outage, parking, shadow, stories
 from receiver.store.audit import Kind
 from receiver.store.deliveries import NEW_ROOT, DeliveryRow
 from receiver.store.engine import NOW, Conn, Store
@@ -202,7 +202,8 @@ class Deliverer:
             # Our own bug, perhaps in how it is rendered: the plain form next, at last a dead letter and the fallback.
             values: dict[str, Any] = {"due": NOW + BUG_PAUSE_S, "tries": row.tries + 1, "plain": True}
             if row.plain and row.tries >= BUG_TRIES:
-                values = {"due": None, "state": DeliveryState.DEAD.value, "error": "our own error; see the log"}
+                state = DeliveryState.SHADOW if destination.config.shadow else DeliveryState.DEAD
+                values = {"due": None, "state": state.value, "error": "our own error; see the log"}
 
             async def give_up(conn: Conn) -> None:
                 if await claims.release(conn, row, values) and values["due"] is None:
@@ -224,6 +225,7 @@ class Deliverer:
     # --- what only time can bring ---
 
     async def _upkeep(self) -> None:
+        await self._out_of_shadow()
         parked = await self._store.read(parking.parked)
         self._metrics.parked.set(len(parked))
         for one in parked:
@@ -240,6 +242,25 @@ class Deliverer:
         await self._fall_back()
         for identity, since in await self._store.read(manners.back):
             await self._sum_up(identity, since)
+
+    async def _out_of_shadow(self) -> None:
+        """Tell for real what was only written down at destinations that are live by now.
+
+        Not once for each configuration: a try that began under the one before, here or in another replica, may end
+        after that.
+        """
+        for identity in await self._store.read(shadow.destinations):
+            one = self._destinations.get(identity)
+            if one is None or one.config.shadow:
+                continue
+            while ids := await self._store.read(partial(shadow.left, destination=identity)):
+                due = await self._store.write(partial(shadow.end, ids=ids))
+                log.info("deliver.out_of_shadow", destination=one.config.label, deliveries=len(ids), told_now=due)
+                self.wake()
+
+    def _is_shadow(self, identity: str) -> bool:
+        one = self._destinations.get(identity)
+        return one is not None and one.config.shadow
 
     async def _sum_up(self, identity: str, since: float) -> None:
         """A destination is back: tell there, once, what came and went meanwhile."""
@@ -270,7 +291,8 @@ class Deliverer:
 
     async def _fall_back(self) -> None:
         after_s = self._config.global_.fallback_after_s
-        waiting = await self._store.read(lambda conn: parking.in_need_of_fallback(conn, after_s))
+        hidden = [key for key, one in self._destinations.items() if one.config.shadow]
+        waiting = await self._store.read(lambda conn: parking.in_need_of_fallback(conn, after_s, hidden))
         for one in waiting:
             told = await self._store.write(partial(self._fall_back_one, waiting=one))
             log.warning("deliver.fallback", delivery=one.id, story=one.story, why=one.why, told=told)
@@ -280,7 +302,7 @@ class Deliverer:
             return []
         draft = await stories.load_draft(conn, waiting.story, await stories.now_of(conn))
         row = await deliveries.one(conn, waiting.id)
-        if draft is None or row is None:
+        if draft is None or row is None or self._is_shadow(row.destination):
             return []
         told = await self._teller.fall_back(conn, draft, row, waiting.why)
         facts = {"destination": row.label, "why": waiting.why, "told": told or "nobody is left"}

@@ -122,7 +122,7 @@ def is_good(evidence: Evidence) -> bool:
 
 
 def _identity(config: Config, cluster: str, plan: dict[str, Any], redactor: Redactor) -> Identity:
-    read = facts_of(plan, None, config.global_.shared_namespaces)
+    read = facts_of(plan, config.global_.shared_namespaces)
     facts = {key: redactor.text(value)[0] if "annotation" in key else value for key, value in read.items()}
     uid = facts.get("plan_uid", "")
     return Identity(

@@ -26,6 +26,7 @@ from receiver.destinations import InStorm, Manner, Sender
 from receiver.digest_rules import Member, all_clear, member_of, news, settled, sum_up, told, topic_of
 from receiver.metrics import Metrics
 from receiver.model import Change, Digest, Impact, Outcome, Reason, StoryState
+from receiver.model.shadow import handed_over, in_shadow
 from receiver.rendering import words
 from receiver.routing.tree import Intervals, allowed
 from receiver.store import attention, deliveries, digests, stories
@@ -158,10 +159,12 @@ class Admission:
         )
         if sender.in_storm is InStorm.BY_EDIT and test is None:  # no message of somebody's turns into a test
             first = await digests.first_message(conn, destination.identity, times.digest_window_s)
-            if first is not None and first.root is not None:
+            found_root = json.loads(first.root) if first is not None and first.root is not None else None
+            # What was only written down is shown by no message that could turn into another.
+            if first is not None and found_root is not None and (destination.shadow or not in_shadow(found_root)):
                 # No revision of the digest is told by that message yet.
-                kept = {key: value for key, value in json.loads(first.root).items() if key not in _OF_A_STORY}
-                root = {**kept, "revision": 0, "hash": ""}
+                kept = {key: value for key, value in found_root.items() if key not in _OF_A_STORY}
+                root = handed_over(kept, {"revision": 0, "hash": ""})
                 new = replace(new, root=dump_json(root))
                 await digests.give_up_root(conn, story, first.id)
         await deliveries.add(conn, story, new, draft.revision, now)

@@ -376,6 +376,7 @@ def _receivers(root: Route, judged: Sequence[Routed]) -> tuple[str, ...]:
         for node in _nodes(root):
             if node.path in matched and not any(child.path in matched for child in node.routes):
                 names |= dict.fromkeys(node.receivers)
+        names |= dict.fromkeys(routed.chosen)
     return tuple(names)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +12,8 @@ from receiver.wire import Body, UnusableBodyError, parse_body
 _FORMS = "a webhook body, one alert, or the answer of /api/v2/alerts"
 
 
-def read_alerts(raw: bytes, now: datetime) -> Body:
-    """Return the alerts of any of the three forms. Raises UnusableBodyError.
+def read_alerts(raw: bytes, now: datetime, at_most: float = math.inf) -> Body:
+    """Return the alerts of any of the three forms, which may be so many. Raises UnusableBodyError.
 
     A body with `alerts` or `version` is read as a webhook, with the same tolerance and the same complaints. In the two
     other forms a missing status means firing, and Alertmanager's own state decides where there is one: its `endsAt` is
@@ -27,13 +28,21 @@ def read_alerts(raw: bytes, now: datetime) -> Body:
         where = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise UnusableBodyError(f"no JSON{where}; give {_FORMS}") from None
     if isinstance(document, dict) and ("alerts" in document or "version" in document):
+        _refuse_many(document.get("alerts"), at_most)
         return parse_body(raw, now)
     if isinstance(document, dict) and "labels" in document:
         document = [document]
     if not isinstance(document, list):
         raise UnusableBodyError(f"none of the known forms; give {_FORMS}")
+    _refuse_many(document, at_most)
     items = [_as_webhook(item, now) for item in document]
     return parse_body(json.dumps({"version": "4", "alerts": items}).encode(), now)
+
+
+def _refuse_many(alerts: Any, at_most: float) -> None:
+    """Refuse before anything is made of them: that costs many times what their text does."""
+    if isinstance(alerts, list) and len(alerts) > at_most:
+        raise UnusableBodyError(f"{len(alerts)} alerts, at most {at_most:g}: give fewer, or use the command `explain`")
 
 
 def _as_webhook(item: Any, now: datetime) -> Any:

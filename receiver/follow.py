@@ -56,6 +56,7 @@ class Follower:
         self._on_event = on_event
         self._moved: dict[tuple[str, str], PlanRow] = {}
         self._synced: set[str] = set()
+        self._changed_namespaces: set[tuple[str, str]] = set()
         self._unfollowed: frozenset[str] = frozenset()
         """Open stories whose cluster is no longer configured: no watch tells of them."""
         self._wake = asyncio.Event()
@@ -80,6 +81,11 @@ class Follower:
         if (rested or not cluster.plans().synced) and await self._identifier.probe(cluster) and rested:
             self._synced.add(cluster.name)
             self._wake.set()
+
+    def namespace_changed(self, cluster: str, namespace: str) -> None:
+        """Route the open stories of a namespace again: its owners may want others to be told, too."""
+        self._changed_namespaces.add((cluster, namespace))
+        self._wake.set()
 
     def _noticed(self, cluster: str, event: PlanEvent) -> None:
         """Remember the newest word on each Plan; `run` works it off."""
@@ -154,6 +160,10 @@ class Follower:
             self._synced.discard(cluster)
             if not await self._safely(self._catch_up(cluster)):
                 self._synced.add(cluster)
+        for one in tuple(self._changed_namespaces):
+            self._changed_namespaces.discard(one)
+            if not await self._safely(self._namespace_changed(*one)):
+                self._changed_namespaces.add(one)
         await self._identify_due()
 
     async def _safely(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -195,6 +205,10 @@ class Follower:
         """A watch is in sync (again): whatever happened meanwhile is seen now."""
         followed = await self._store.browse(stories.clusters_of_open)
         for story in (story for story, its in followed.items() if its == cluster):
+            await self._identify_again(story)
+
+    async def _namespace_changed(self, cluster: str, namespace: str) -> None:
+        for story in await self._store.read(lambda conn: stories.open_of_namespace(conn, cluster, namespace)):
             await self._identify_again(story)
 
     async def _judge_again(self, story: str) -> None:

@@ -21,13 +21,14 @@ from receiver.config.model import Config, Heartbeat, Secret
 from receiver.config.settings import check_link
 from receiver.errors import DeliveryError, DestinationRefused
 from receiver.fingerprint import fingerprint
+from receiver.forever import for_ever
 from receiver.http import build_client, raise_for_transport, read_secret
 from receiver.metrics import Metrics
 from receiver.model import Alert, AlertStatus
 from receiver.rendering import words
 from receiver.store import heartbeats, stories
 from receiver.store.codec import moment
-from receiver.store.engine import Store, is_of_store
+from receiver.store.engine import Store
 from receiver.store.heartbeats import Standing
 
 log = structlog.get_logger(__name__)
@@ -75,15 +76,7 @@ class HeartbeatWatch:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.look()
-            except Exception as error:
-                if is_of_store(error):
-                    raise  # the disk: it begins anew
-                self._metrics.bugs.labels("heartbeat").inc()
-                log.exception("heartbeat.bug")
-            await self._clock.sleep(self.every_s)
+        await for_ever(self.look, self.every_s, name="heartbeat", clock=self._clock, metrics=self._metrics)
 
     async def look(self) -> None:
         """Note what came, judge it, and call the outside if all is well."""

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from receiver.clock import Clock
 from receiver.config.model import CAPACITY_SHORT, ClusterConfig, Config, SubjectRule
-from receiver.enrichers.facts import facts_of
+from receiver.enrichers.facts import facts_of, namespace_facts
 from receiver.enrichers.planstate import plan_phase, run_uid
 from receiver.enrichers.vms import count_vms, run_vms
-from receiver.kube import Cluster, ClusterError, PlanRow
+from receiver.kube import Cluster, ClusterError, FollowsNamespaces, PlanRow
 from receiver.model import CAPACITY, Alert, Identity, PlanPhase, PlanState
 from receiver.patience import Patience
 
@@ -72,11 +72,11 @@ class Identifier:
         cluster = self._cluster_of(alert)
         name = cluster.name if cluster else alert.labels.get("cluster", "")
         if rule is None:
-            return Identified(_other(alert, name), "failure", PlanState(PlanPhase.NO_PLAN))
+            return Identified(self._with_namespace(_other(alert, name)), "failure", PlanState(PlanPhase.NO_PLAN))
         uid = alert.labels.get(rule.uid_label, "")
         plan_name = alert.labels.get(rule.name_label, "")
         if not uid and not plan_name:
-            return Identified(_other(alert, name), rule.role, PlanState(PlanPhase.NO_PLAN))
+            return Identified(self._with_namespace(_other(alert, name)), rule.role, PlanState(PlanPhase.NO_PLAN))
         namespace = "" if uid else alert.labels.get(rule.namespace_label, "")
         if namespace in self._config.global_.shared_namespaces:
             namespace = ""
@@ -87,6 +87,24 @@ class Identifier:
 
     async def look_up(self, cluster_name: str, uid: str, namespace: str, name: str) -> tuple[Identity, PlanState]:
         """Find a Plan by UID, or by name within a namespace where one is known."""
+        identity, state = await self._found(cluster_name, uid, namespace, name)
+        return self._with_namespace(identity), state
+
+    def _with_namespace(self, identity: Identity) -> Identity:
+        """Add what the watch knows of the owner namespace now; nobody is asked for it."""
+        rules, cluster = self._config.namespace_routing, self._clusters.get(identity.cluster)
+        if rules is None or cluster is None or not isinstance(cluster, FollowsNamespaces):
+            return identity
+        row = cluster.namespaces().of(identity.owner_namespace)
+        if row is None:
+            return identity
+        read = namespace_facts(rules.annotation_prefix, row.labels, row.annotations, row.wishes)
+        return replace(identity, facts={**identity.facts, **self._redacted(read)})
+
+    def _redacted(self, facts: Mapping[str, str]) -> dict[str, str]:
+        return {key: self._redact(value)[0] if "annotation" in key else value for key, value in facts.items()}
+
+    async def _found(self, cluster_name: str, uid: str, namespace: str, name: str) -> tuple[Identity, PlanState]:
         asked = _asked(cluster_name, uid, namespace, name)
         cluster = self._clusters.get(cluster_name)
         if cluster is None:
@@ -174,8 +192,7 @@ class Identifier:
         return replace(asked, complete=False, missing=missing), state
 
     def _known(self, cluster: str, asked: Identity, plan: dict[str, Any]) -> Identity:
-        read = facts_of(plan, None, self._config.global_.shared_namespaces)
-        facts = {key: self._redact(value)[0] if "annotation" in key else value for key, value in read.items()}
+        facts = self._redacted(facts_of(plan, self._config.global_.shared_namespaces))
         metadata = plan.get("metadata") or {}
         uid = str(metadata.get("uid") or asked.uid)
         namespace = str(metadata.get("namespace") or "")

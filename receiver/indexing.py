@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from receiver.clock import Clock
+from receiver.forever import for_ever
 from receiver.metrics import Metrics
 from receiver.store import search
 from receiver.store.engine import Store, is_of_store
@@ -41,20 +42,18 @@ class Indexer:
         self._clock = clock
         self._metrics = metrics
         self._turn = Turn(store, "search", owner, clock.monotonic)
+        self._more = False
+        """Did the last look leave some for the next one, which then comes at once?"""
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            done = 0
-            try:
-                done = await self.look()
-            except Exception as error:
-                if is_of_store(error):
-                    raise  # the disk: it begins anew
-                self._metrics.bugs.labels("search").inc()
-                log.exception("search.bug")
-            if done < STORIES_AT_ONCE:
-                await self._clock.sleep(EVERY_S)
+        await for_ever(
+            self._step, lambda: 0.0 if self._more else EVERY_S, name="search", clock=self._clock, metrics=self._metrics,
+        )  # fmt: skip
+
+    async def _step(self) -> None:
+        self._more = False  # what a bug left behind is not tried again without a rest
+        self._more = await self.look() >= STORIES_AT_ONCE
 
     async def look(self) -> int:
         """Put what changed into the search, at most STORIES_AT_ONCE stories; return how many."""

@@ -15,9 +15,10 @@ from receiver.config.model import Auth, Config, SecretError
 from receiver.guard import challenge, is_allowed
 from receiver.metrics import Metrics
 from receiver.store import inbox
+from receiver.store.audit import Kind, Note
 from receiver.store.engine import MAX_WAITING, Store, StoreBusyError
 from receiver.store.grouping import Grouped
-from receiver.store.inbox import NewEntry
+from receiver.store.inbox import NewEntry, Taken
 from receiver.wire import Body, UnusableBodyError, clean, parse_body
 
 log = structlog.get_logger(__name__)
@@ -91,7 +92,7 @@ class Webhook:
     def __init__(self, service: Keeper, metrics: Metrics) -> None:
         self._service = service
         self._metrics = metrics
-        self._intake: tuple[Store, Grouped[Sequence[NewEntry], None]] | None = None
+        self._intake: tuple[Store, Grouped[Taken, None]] | None = None
         self._room = Room(max(LEAST_ROOM, BODIES_IN_ROOM * service.config.web.max_body_bytes))
 
     async def __call__(self, request: Request) -> Response:
@@ -143,21 +144,34 @@ class Webhook:
             log.exception("webhook.bug")
             text = clean(raw.decode("utf-8", errors="replace"))
             return await self._commit([NewEntry(source, "raw", text, f"{type(error).__name__}: {error}")], Body((), ()))
-        return await self._commit(kept, body)
+        return await self._commit(kept, body, self._note(source, body))
 
-    def _into(self, store: Store) -> Grouped[Sequence[NewEntry], None]:
+    def _into(self, store: Store) -> Grouped[Taken, None]:
         """Return what commits bodies: those that come while the disk is busy share one statement and one fsync."""
         if self._intake is None or self._intake[0] is not store:
-            self._intake = store, Grouped(store.offer, inbox.add_all, MAX_WAITING)
+            self._intake = store, Grouped(store.offer, inbox.take_all, MAX_WAITING)
         return self._intake[1]
 
-    async def _commit(self, kept: Sequence[NewEntry], body: Body) -> Response:
+    def _note(self, source: str, body: Body) -> Note | None:
+        """Return what the report of shadow mode has to know of a webhook; nothing where nobody is in shadow."""
+        if not self._service.config.shadowed:
+            return None
+        facts = {
+            "alertmanager": source,
+            "receiver": body.receiver,
+            "status": body.status,
+            "alerts": len(body.alerts),
+            "fingerprints": [one.fingerprint for one in body.alerts],
+        }
+        return Note(Kind.RECEIVED, "", facts)
+
+    async def _commit(self, kept: Sequence[NewEntry], body: Body, note: Note | None = None) -> Response:
         store = self._service.store
         if store is None:
             return _error(503, f"cannot be stored now: {self._service.why_not_ready}", {"Retry-After": "5"})
         store.webhook_came()
         try:
-            await self._into(store)(kept)
+            await self._into(store)(Taken(kept, note))
         except StoreBusyError as error:
             return _error(503, f"cannot be stored now: {error}", {"Retry-After": "5"})
         except Exception as error:

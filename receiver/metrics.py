@@ -184,11 +184,17 @@ class Metrics:
             "follow",
             "watch",
             "waits",
+            "shortages",
             "reconcile",
             "heartbeat",
+            "doctor",
+            "handover",
+            "self_service",
+            "silences",
             "retention",
             "search",
             "web",
+            "live",
         ):
             self.bugs.labels(where)
         for kind in self.kinds:

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 
 import structlog
 
@@ -19,6 +20,7 @@ from receiver.alertmanagers import Alertmanagers
 from receiver.arrivals import ENDED, Arrivals, list_of, listed
 from receiver.clock import Clock
 from receiver.config.model import AlertmanagerConfig, Config
+from receiver.forever import for_ever
 from receiver.identify import Identified, Identifier
 from receiver.kube import Cluster
 from receiver.metrics import Metrics
@@ -26,7 +28,7 @@ from receiver.model import Alert
 from receiver.peers import Answer, ask_all
 from receiver.store import rounds
 from receiver.store.codec import moment
-from receiver.store.engine import Store, is_of_store
+from receiver.store.engine import Store
 from receiver.store.rounds import Begun, Found, Seen
 
 log = structlog.get_logger(__name__)
@@ -86,18 +88,11 @@ class Reconciler:
                 all_of_them.create_task(self._again_and_again(one))
 
     async def _again_and_again(self, config: AlertmanagerConfig) -> None:
-        early = True
-        while True:
-            try:
-                await self.round(config, early=early)
-            except Exception as error:
-                if is_of_store(error):
-                    log.error("reconcile.store_failed", alertmanager=config.name, error=type(error).__name__)
-                else:
-                    self._metrics.bugs.labels("reconcile").inc()
-                    log.exception("reconcile.bug", alertmanager=config.name)
-            early = False
-            await self._clock.sleep(min(LOOK_EVERY_S, EVERY_S))
+        early = chain((True,), repeat(False))  # the first one after a start
+        await for_ever(
+            lambda: self.round(config, early=next(early)), min(LOOK_EVERY_S, EVERY_S),
+            name="reconcile", clock=self._clock, metrics=self._metrics, raises=False, alertmanager=config.name,
+        )  # fmt: skip
 
     async def round(self, config: AlertmanagerConfig, *, early: bool = False) -> Found | None:
         """Do a round if it is due; `early`: in any case. None where it is not ours to do, or nobody answers."""

@@ -45,6 +45,7 @@ class Resettler:
         noted = await self._store.read(partial(jobs.state_of, name=JOB))
         if noted.get("hash") == self._config.hash:
             return
+        self._known |= await self._chosen()
         after = ""
         while some := await self._store.read(partial(stories.open_after, after=after, limit=AT_ONCE)):
             for homeless in await self._store.write(partial(self._settle_all, ids=some)):
@@ -55,6 +56,14 @@ class Resettler:
         if aside:
             log.warning("routes.put_aside", deliveries=aside, why=parking.GONE)
         await self._store.write(partial(jobs.note, name=JOB, state={"hash": self._config.hash}))
+
+    async def _chosen(self) -> set[str]:
+        """Return the Slack channels that namespaces chose once, and still may."""
+        rules = self._config.namespace_routing
+        if rules is None or not rules.slack_identity:
+            return set()
+        told = await self._store.browse(partial(parking.told_at, prefix=rules.slack_identity))
+        return {one for one in told if self._config.destination(one) is not None}
 
     async def _settle_all(self, conn: Conn, ids: tuple[str, ...]) -> list[str]:
         now = await stories.now_of(conn)

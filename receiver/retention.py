@@ -14,11 +14,12 @@ from receiver import attempt, deliver, follow, gather, heartbeat, reconcile
 from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.digests import LATEST_S
+from receiver.forever import for_ever
 from receiver.metrics import Metrics
 from receiver.model import CALL_EVERY_S
 from receiver.opening import IDENTIFY_AGAIN_S
 from receiver.store import claims, inbox, jobs, manners, retention, rounds, search, sizes, snapshots
-from receiver.store.engine import Conn, Store, is_of_store
+from receiver.store.engine import Conn, Store
 from receiver.store.jobs import Turn
 from receiver.store.retention import Gone
 from receiver.store.timers import Longest, Timers
@@ -56,15 +57,7 @@ class Retention:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.look()
-            except Exception as error:
-                if is_of_store(error):
-                    raise  # the disk: it begins anew
-                self._metrics.bugs.labels("retention").inc()
-                log.exception("retention.bug")
-            await self._clock.sleep(EVERY_S)
+        await for_ever(self.look, EVERY_S, name="retention", clock=self._clock, metrics=self._metrics)
 
     async def look(self) -> None:
         """Do once all that there is to do."""

@@ -136,7 +136,9 @@ class Service:
         except Exception as error:
             causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
             text = "; ".join(f"{type(one).__name__}: {one}" for one in causes)
-            self.why_not_ready = f"a worker died: {text}"
+            # Anybody may read this, and what an error says may be of what it stumbled over.
+            kinds = ", ".join(type(one).__name__ for one in causes)
+            self.why_not_ready = f"a worker died: {kinds}; see the log"
             log.critical("service.died", error=text, exc_info=error)
             self._on_fatal(text)
 
@@ -218,6 +220,8 @@ class Service:
         self.reload_problems = ()
         self.metrics.config_loaded.set(1)
         self.metrics.config_loaded_at.set(self.clock.now().timestamp())
+        if notice := work.config.shadow_notice:
+            log.warning("service.shadow", what=notice, receivers=list(work.config.shadowed))
         log.info("service.ready", config=str(work.config.path), hash=work.config.hash, clusters=sorted(work.clusters))
 
     # --- reload: all or nothing ---

@@ -17,6 +17,7 @@ from receiver.config.durations import duration_text
 from receiver.config.handover import HandoverPost
 from receiver.config.model import Config
 from receiver.fingerprint import fingerprint
+from receiver.forever import for_ever
 from receiver.handover import Handover, read
 from receiver.handover_words import lines_of
 from receiver.metrics import Metrics
@@ -25,7 +26,7 @@ from receiver.model.handed import HANDED, Handed
 from receiver.store import shift
 from receiver.store.codec import HANDED as FORM
 from receiver.store.codec import dump
-from receiver.store.engine import Store, is_of_store
+from receiver.store.engine import Store
 
 log = structlog.get_logger(__name__)
 
@@ -50,15 +51,7 @@ class Shifts:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.look()
-            except Exception as error:
-                if is_of_store(error):
-                    raise  # the disk: it begins anew
-                self._metrics.bugs.labels("handover").inc()
-                log.exception("handover.bug")
-            await self._clock.sleep(LOOK_EVERY_S)
+        await for_ever(self.look, LOOK_EVERY_S, name="handover", clock=self._clock, metrics=self._metrics)
 
     async def look(self) -> bool:
         """Tell what is due; was anything?"""

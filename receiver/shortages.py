@@ -16,6 +16,7 @@ from receiver.capacity import Proof, Scope, Shortage, Verdict
 from receiver.clock import Clock
 from receiver.config.model import CAPACITY_SHORT, ClusterConfig, Config
 from receiver.enrichers.planstate import run_uid
+from receiver.forever import for_ever
 from receiver.kube import Cluster, PlanRow
 from receiver.metrics import Metrics
 from receiver.plan_capacity import plan_capacity
@@ -24,7 +25,7 @@ from receiver.room.supply import Supply
 from receiver.room.words import much, owner, reason, sentence, thing
 from receiver.waits_pace import Turns
 from receiver.watch_rules import Notice
-from receiver.watching import Voice, for_ever, live
+from receiver.watching import Voice, live
 
 TICK_S: Final = 1.0
 PER_MINUTE: Final = 6
@@ -72,7 +73,7 @@ class Shortages:
 
     async def run(self) -> None:
         """Work for ever."""
-        again = partial(for_ever, name="shortages", clock=self._clock, metrics=self._metrics)
+        again = partial(for_ever, name="shortages", clock=self._clock, metrics=self._metrics, raises=False)
         async with asyncio.TaskGroup() as all_of_them:
             all_of_them.create_task(asyncio.Event().wait())  # a worker never ends, not even without clusters
             for one in self._watched if CAPACITY_SHORT in self._config.watch.alerts else ():

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-import structlog
-
 from receiver.actions import NOTE_BEFORE_S
 from receiver.clock import Clock
+from receiver.forever import for_ever
+from receiver.metrics import Metrics
 from receiver.model import Change
 from receiver.quiet import publish
 from receiver.rendering import words
 from receiver.store import presses, stories
 from receiver.store.codec import moment
-from receiver.store.engine import Conn, Store, is_passing
+from receiver.store.engine import Conn, Store
 from receiver.store.presses import Silence
 from receiver.telling import Teller
-
-log = structlog.get_logger(__name__)
 
 EVERY_S = 20.0
 
@@ -33,6 +30,7 @@ class SilenceNotes:
         store: Store,
         teller: Teller,
         clock: Clock,
+        metrics: Metrics,
         *,
         on_change: Callable[[], None],
         before_s: float = NOTE_BEFORE_S,
@@ -41,22 +39,14 @@ class SilenceNotes:
         self._store = store
         self._teller = teller
         self._clock = clock
+        self._metrics = metrics
         self._on_change = on_change
         self._before_s = before_s
         self._every_s = every_s
 
     async def run(self) -> None:
         """Look again and again which silences end."""
-        while True:
-            try:
-                await self.round()
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                if is_passing(error):
-                    raise  # the disk: the service begins anew
-                log.exception("silences.bug")
-            await self._clock.sleep(self._every_s)
+        await for_ever(self.round, self._every_s, name="silences", clock=self._clock, metrics=self._metrics)
 
     async def round(self) -> None:
         """Note each silence that ends soon at its story, once."""

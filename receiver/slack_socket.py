@@ -49,11 +49,11 @@ class Line:
 
 
 def lines(destinations: Iterable[DestinationConfig]) -> list[Line]:
-    """Return one line per app token."""
+    """Return one line per app token: none for shadow mode, which would take presses away from whoever is live."""
     found: dict[tuple[str, str], Line] = {}
     for one in destinations:
         token = getattr(one.settings, "socket_token", None)
-        if isinstance(token, Secret):
+        if isinstance(token, Secret) and not one.shadow:
             found.setdefault((token.place, one.settings.app_url), Line(token, one.settings.app_url, one))
     return list(found.values())
 

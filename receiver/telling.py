@@ -12,6 +12,7 @@ from receiver import ids
 from receiver.config.model import Config, DestinationConfig
 from receiver.destinations import Manner, Sender
 from receiver.model import AUDIBLE, Change, Reason
+from receiver.model.shadow import without_shadow
 from receiver.routing.tree import Intervals, Routed, Target
 from receiver.store import attention, audit, deliveries, moving, stories
 from receiver.store.codec import dump_json
@@ -52,7 +53,7 @@ class Plan:
         """Such as `also told: payments/slack`."""
         if not self.new:
             return "another route chose the same destination"
-        return "also told: " + ", ".join(target.config.label for target in self.new)
+        return _told([target.config for target in self.new])
 
 
 class Teller:
@@ -251,7 +252,9 @@ class Teller:
         known = {one.destination for one in rows}
         reason = f"{row.label}: {why}"
         for names in self._stand_ins(row.receiver):
-            configs = {one.identity: one for name in names for one in self._config.receivers[name].destinations}
+            # One in shadow mode would tell nobody.
+            live = [one for name in names for one in self._config.receivers[name].destinations if not one.shadow]
+            configs = {one.identity: one for one in live}
             new = [one for identity, one in configs.items() if identity not in known]
             if not new:
                 continue
@@ -268,7 +271,7 @@ class Teller:
         self, conn: Conn, draft: Draft, new: Sequence[DestinationConfig], reason: Reason, fallback_for: str = ""
     ) -> list[str]:
         told = [one.label for one in new]
-        await stories.save(conn, draft, Change.TOLD, f"also told: {', '.join(told)}, {reason.text}", "")
+        await stories.save(conn, draft, Change.TOLD, f"{_told(new)}, {reason.text}", "")
         await audit.notes(conn, audit.routed(draft.id, [(label, (reason,)) for label in told]))
         await deliveries.bump(conn, draft.id, draft.revision, draft.now, audible=False)
         made = [replace(self.new(draft, one, (reason,), fallback_for=fallback_for), firing=draft.open) for one in new]
@@ -303,7 +306,8 @@ def _after(
     if before.closed_s_ago > getattr(config.settings, "reopen_duration", 0.0):
         return replace(new, keys=replace(new.keys, follows=sender.link(root) or str(root.get("key", ""))))
     # No revision of this story is told by the root yet, and the one before is over, whoever closed the ticket.
-    kept = {**root, "revision": 0, "state": "done" if root.get("state") == "open" else root.get("state")}
+    real = without_shadow(root)
+    kept = {**real, "revision": 0, "state": "done" if root.get("state") == "open" else root.get("state")}
     kept.pop("looked", None)  # that was a revision of the story before
     return replace(new, keys=old.keys, root=dump_json(kept))
 
@@ -334,6 +338,14 @@ def _flips(
         elif not wanted and row.firing:
             stopped.add(row.id)
     return frozenset(fires), frozenset(stopped)
+
+
+def _told(new: Sequence[DestinationConfig]) -> str:
+    """Return who is told, and who would be."""
+    live, shadow = [one.label for one in new if not one.shadow], [one.label for one in new if one.shadow]
+    said = [f"also told: {', '.join(live)}"] if live else []
+    said += [f"in shadow, so not told: {', '.join(shadow)}"] if shadow else []
+    return "; ".join(said)
 
 
 def _union(old: Target | None, new: Target) -> Target:

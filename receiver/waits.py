@@ -22,6 +22,7 @@ from receiver.enrichers.evidence import destination_of
 from receiver.enrichers.planstate import provider, run_uid
 from receiver.enrichers.reading import dig, text
 from receiver.enrichers.view import read_view
+from receiver.forever import for_ever
 from receiver.kube import Cluster, PlanRow
 from receiver.metrics import Metrics
 from receiver.model import Missing
@@ -32,7 +33,7 @@ from receiver.waits_going import Going, seen_in
 from receiver.waits_pace import UNREADY_PER_MINUTE, VIEW_EVERY_S, VIEWS_PER_MINUTE, Turns
 from receiver.waits_rules import is_news, not_ready_notice, stuck_notice, waits_of
 from receiver.watch_rules import NOT_READY, STUCK
-from receiver.watching import Voice, for_ever, live
+from receiver.watching import Voice, live
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +90,7 @@ class Waits:
 
     async def run(self) -> None:
         """Work for ever."""
-        again = partial(for_ever, name="waits", clock=self._clock, metrics=self._metrics)
+        again = partial(for_ever, name="waits", clock=self._clock, metrics=self._metrics, raises=False)
         async with asyncio.TaskGroup() as all_of_them:
             for one in self._watched.values():  # a cluster that hangs holds up no other
                 all_of_them.create_task(again(partial(self._round, one), TICK_S))

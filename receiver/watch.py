@@ -24,6 +24,7 @@ import structlog
 from receiver.clock import Clock
 from receiver.config.model import ClusterConfig, Config
 from receiver.enrichers.plan import read_plan
+from receiver.forever import for_ever
 from receiver.kube import Cluster, ClusterError, PlanEvent, PlanRow
 from receiver.metrics import Metrics
 from receiver.model import Alert
@@ -32,7 +33,7 @@ from receiver.store.engine import Conn, Store
 from receiver.store.jobs import Turn
 from receiver.watch_pace import Pace
 from receiver.watch_rules import STUCK, UNALERTED, VM_FAILED, Failing, Notices, Standing, failing_of, judge
-from receiver.watching import for_ever, live
+from receiver.watching import live
 
 log = structlog.get_logger(__name__)
 
@@ -146,7 +147,7 @@ class OwnAlerts:
 
     async def run(self) -> None:
         """Work for ever."""
-        again = partial(for_ever, name="watch", clock=self._clock, metrics=self._metrics)
+        again = partial(for_ever, name="watch", clock=self._clock, metrics=self._metrics, raises=False)
         async with asyncio.TaskGroup() as all_of_them:
             for one in self._watched.values():  # a cluster that hangs holds up no other
                 all_of_them.create_task(again(partial(self._round, one), TICK_S))

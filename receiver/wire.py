@@ -19,6 +19,7 @@ MAX_DEPTH_ERROR = "nested too deeply"
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 _NEVER = "0001-01-01T00:00:00Z"
 _WHOLE_SECONDS = len(_NEVER)
+_ABOUT = ("receiver", "status")
 _UNCLEAN = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 """How a NUL or a lone surrogate comes out of a JSON text; neither can stand in one as it is."""
 
@@ -42,6 +43,9 @@ class Body:
 
     alerts: tuple[Alert, ...]
     rejected: tuple[Rejected, ...]
+    receiver: str = ""
+    """Alertmanager's, as it was posted to."""
+    status: str = ""
 
 
 def parse_body(raw: bytes, now: datetime) -> Body:
@@ -68,7 +72,8 @@ def parse_body(raw: bytes, now: datetime) -> Body:
     if rejected and not good:
         first = rejected[0]
         raise UnusableBodyError(f"none of {len(alerts)} alerts can be used; alerts[{first.index}]: {first.detail}")
-    return Body(tuple(good), tuple(rejected))
+    receiver, status = (cleaned(one) if isinstance(one, str) else "" for one in map(document.get, _ABOUT))
+    return Body(tuple(good), tuple(rejected), receiver, status)
 
 
 def read_held(item: object, now: datetime) -> Alert | None:

@@ -18,6 +18,7 @@ from receiver.actions import Actions
 from receiver.alertmanagers import Alertmanagers
 from receiver.arrivals import Arrivals
 from receiver.attempt import Destination
+from receiver.chosen import Senders
 from receiver.clock import Clock
 from receiver.config.model import ClusterConfig, Config
 from receiver.deliver import Deliverer
@@ -33,7 +34,7 @@ from receiver.http import warm_up
 from receiver.identify import Identifier
 from receiver.inbox import InboxWorker
 from receiver.indexing import Indexer
-from receiver.kube import Cluster
+from receiver.kube import Cluster, FollowsNamespaces
 from receiver.metrics import Metrics
 from receiver.model import Evidence, Identity, Room
 from receiver.reconcile import Reconciler
@@ -41,6 +42,7 @@ from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
 from receiver.resettle import Resettler
 from receiver.retention import Retention
+from receiver.self_service import Refusals
 from receiver.shifts import Shifts
 from receiver.silences import SilenceNotes
 from receiver.silencing import Silencing
@@ -129,7 +131,7 @@ class Work:
         redactor = Redactor(config.redaction_patterns)
         self._identifier = Identifier(config, clusters, clock, redactor.text)
         self._stack.push_async_callback(self._identifier.aclose)
-        teller = Teller(config, {key: one.sender for key, one in self.destinations.items()}, random80)
+        teller = Teller(config, Senders(self.destinations), random80)
         recorder = Recorder(config, teller, random80)
         self._resettler = Resettler(store, config, teller)
         self._deliverer = deliverer = Deliverer(
@@ -168,11 +170,12 @@ class Work:
         )  # fmt: skip
         self._heartbeat = HeartbeatWatch(store, config, clock, metrics, owner=self._owner, on_alert=self.accepted)
         self._stack.push_async_callback(self._heartbeat.aclose)
+        self._refusals = Refusals(config, clusters, clock, metrics)
         self._chain = ChainWatch(store, config, clusters, clock, metrics, owner=self._owner, on_alert=self.accepted)
         self._shifts = Shifts(store, config, clock, metrics, owner=self._owner, on_alert=self.accepted)
         self._retention = Retention(store, config, clock, metrics, owner=self._owner)
         self._indexer = Indexer(store, clock, metrics, owner=self._owner)
-        self._notes = SilenceNotes(store, teller, clock, on_change=deliverer.wake)
+        self._notes = SilenceNotes(store, teller, clock, metrics, on_change=deliverer.wake)
         self.actions = Actions(store, config, teller, alertmanagers, clock, on_change=deliverer.wake)
         self.hearing = Hearing(store, self.actions, self.destinations, clock, owner=self._owner)
 
@@ -229,7 +232,17 @@ class Work:
             self._start(name, self._through_bad_disks(name, run))
         for one in self.clusters.values():
             self._start(f"watch-{one.name}", self._follower.watch(one))
+        if (rules := self.config.namespace_routing) is not None:
+            self._start("self_service", self._refusals.run())
+            for one in self.clusters.values():
+                if isinstance(one, FollowsNamespaces):
+                    heard = partial(self._namespace_changed, one.name)
+                    self._start(f"namespaces-{one.name}", one.follow_namespaces(rules.annotation_prefix, heard))
         self._warming = asyncio.create_task(self._warm_up(), name="warm-up")
+
+    def _namespace_changed(self, cluster: str, namespace: str) -> None:
+        self._follower.namespace_changed(cluster, namespace)
+        self._refusals.changed(cluster, namespace)
 
     async def _warm_up(self) -> None:
         """Spare the first page what can be done before it, without being in anybody's way."""

@@ -13,6 +13,7 @@ import typer
 from receiver import build
 from receiver.actions import COMMAND_LINE, Actions, Actor, Answer
 from receiver.alertmanagers import Alertmanagers
+from receiver.chosen import Senders
 from receiver.cli.common import Exit, problem_line
 from receiver.cli.database import with_store
 from receiver.cli.output import console, print_json
@@ -48,7 +49,7 @@ def act(config: Path, work: Callable[[Actions], Awaitable[Answer]], *, as_json: 
             alertmanagers = Alertmanagers(loaded.alertmanagers)
             stack.push_async_callback(alertmanagers.aclose)
             made = await stack.enter_async_context(build.destinations(loaded, build.renderer(loaded, lambda _: None)))
-            teller = Teller(loaded, {key: one.sender for key, one in made.items()}, lambda: randbits(80))
+            teller = Teller(loaded, Senders(made), lambda: randbits(80))
             return await work(Actions(store, loaded, teller, alertmanagers, SystemClock()))
 
     answer = with_store(run)

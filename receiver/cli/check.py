@@ -39,7 +39,7 @@ def check(
     problems = sorted([*found, *_template_problems(file, config)])
     asked = asyncio.run(ask_all(config)) if online and config is not None else ()
     if as_json:
-        print_json(_as_json(problems, asked))
+        print_json(_as_json(problems, asked, config))
     else:
         _print(console(), file, config, problems, asked)
     if any(strict or not problem.warning for problem in problems) or any(one.result == REFUSED for one in asked):
@@ -91,6 +91,8 @@ def _print(
         had += f", {_counted(len(config.included), 'included file')}" if config.included else ""
         said = f"good ({had})" + (f", {said}" if said else "") if len(problems) == warnings else said
     out.print(f"{file}: {said}", soft_wrap=True)
+    if config is not None and config.shadow_notice:
+        out.print(f"{config.shadow_notice} (see `mtv-receiver report --shadow`)", soft_wrap=True)
     if asked:
         out.print()
         (_table if out.is_terminal else _lines)(out, asked)
@@ -123,7 +125,7 @@ def _lines(out: Console, asked: Sequence[Asked]) -> None:
         out.print(line, soft_wrap=True)
 
 
-def _as_json(problems: Sequence[Problem], asked: Sequence[Asked]) -> dict[str, Any]:
+def _as_json(problems: Sequence[Problem], asked: Sequence[Asked], config: Config | None) -> dict[str, Any]:
     return {
         "problems": [
             {
@@ -138,4 +140,5 @@ def _as_json(problems: Sequence[Problem], asked: Sequence[Asked]) -> dict[str, A
             for one in problems
         ],
         "asked": [asdict(one) for one in asked],
+        "shadow": list(config.shadowed) if config is not None else [],
     }

@@ -51,7 +51,7 @@ async def _work(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
 
 def current_schema(url: str) -> str | None:
     """Return the revision that a database is at; None where it holds no tables of this service."""
-    engine = create_engine(driver_url(url))
+    engine = create_engine(driver_url(url), hide_parameters=True)
     try:
         with engine.connect() as conn:
             return schema_of(conn)

@@ -22,13 +22,20 @@ from receiver.store.codec import moment_or_none
 from receiver.store.condition import conditions
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import Conn, Store
-from receiver.store.retrying import STUCK, Choice, NotRetryableError
+from receiver.store.retrying import STUCK, Choice, NotRetryableError, Pick
 from receiver.views import delivery_json
 
 app = typer.Typer(help="Deliveries: what each destination shows of a story.", no_args_is_help=True)
 
 MAX_LIMIT = 500
-_STYLES = {"delivered": "green", "parked": "red", "dead": "red", "retrying": "yellow", "pending": "yellow"}
+_STYLES = {
+    "delivered": "green",
+    "shadow": "blue",
+    "parked": "red",
+    "dead": "red",
+    "retrying": "yellow",
+    "pending": "yellow",
+}
 Found = list[tuple[DeliveryRow, tuple[Attempt, ...]]]
 
 _ID = typer.Argument(metavar="ID")
@@ -148,7 +155,8 @@ def retry_deliveries(
 ) -> None:
     """Let deliveries be tried again now: parked ones, dead letters, and those that wait between tries.
 
-    Filters narrow each other down. Without --state they mean what is parked, dead or waits between tries.
+    Filters narrow each other down. Without --state they mean what is parked, dead or waits between tries; nothing
+    else can be tried again.
     """
     ids = list(delivery or ())
     filtered = bool(every or state or destination or receiver or since)
@@ -160,15 +168,17 @@ def retry_deliveries(
         what, _, cure = str(error).partition("; ")
         fail(Exit.USAGE, f"--since: {what}", cure)
     choice = Choice(tuple(state or STUCK), destination, receiver, within_s)
+    try:
+        retrying.check(choice.states)
+    except NotRetryableError as error:
+        fail(Exit.USAGE, f"--state: {error}", error.cure)
 
-    async def change(conn: Conn) -> list[DeliveryRow]:
-        rows = await retrying.named(conn, ids) if ids else await retrying.chosen(conn, choice)
-        if not dry_run:
-            await retrying.retry(conn, rows, actor("").name)
-        return rows
+    async def read(conn: Conn) -> list[Pick]:
+        return await (retrying.named(conn, ids) if ids else retrying.chosen(conn, choice))
 
-    async def work(store: Store) -> list[DeliveryRow]:
-        return await store.write(change)
+    async def work(store: Store) -> list[Pick]:
+        picks = await store.browse(read)
+        return picks if dry_run else await retrying.retry_all(store, picks, actor("").name)
 
     try:
         rows = with_store(work)

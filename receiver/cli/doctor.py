@@ -31,7 +31,7 @@ from receiver.kube import Cluster
 from receiver.kube.api import Limits
 from receiver.kube.client import LiveCluster
 from receiver.kube.review import missing_rights
-from receiver.kube.rights import RIGHTS
+from receiver.kube.rights import NAMESPACES, RIGHTS
 
 _MARKS: Final = {
     State.GOOD: ("✓", "green"),
@@ -108,11 +108,12 @@ def _cluster(config: Config, name: str) -> tuple[Cluster | None, Rights | None]:
             return None, None
         one = replace(one, kubeconfig_file=file)
         asked = LiveCluster.from_kubeconfig(one.name, file, limits=Limits(trust_env=True))
-    return asked, None if one.must_gather else _rights(one)
+    return asked, None if one.must_gather else _rights(one, config)
 
 
-def _rights(one: ClusterConfig) -> Rights:
-    return partial(missing_rights, one.name, one.kubeconfig_file, rights=_NEEDED, http=one.http)
+def _rights(one: ClusterConfig, config: Config) -> Rights:
+    needed = (*_NEEDED, *(NAMESPACES if config.namespace_routing is not None else ()))
+    return partial(missing_rights, one.name, one.kubeconfig_file, rights=needed, http=one.http)
 
 
 async def _outside(

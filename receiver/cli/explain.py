@@ -74,7 +74,7 @@ def explain(
 async def _run(config: Config, alerts: Sequence[Alert], now: datetime, words: list[Renderer]) -> tuple[Explained, ...]:
     async with AsyncExitStack() as stack:
         words.append(build.renderer(config, _broken))
-        destinations = await stack.enter_async_context(build.destinations(config, words[0]))
+        destinations = await stack.enter_async_context(build.destinations(config, words[0], real=True))
         clusters = build.clusters(config)
         for cluster in clusters.values():
             stack.push_async_callback(cluster.aclose)

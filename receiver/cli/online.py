@@ -17,7 +17,7 @@ from receiver.errors import DeliveryError, Transient, Unknown
 from receiver.http import build_client
 from receiver.kube import ClusterError
 from receiver.kube.review import missing_rights
-from receiver.kube.rights import REVIEW, RIGHTS, Right
+from receiver.kube.rights import RIGHTS, Right, beside
 
 GOOD, REFUSED, UNASKED, SKIPPED = "good", "refused", "not asked", "skipped"
 ALERTMANAGER_S = 5.0
@@ -54,7 +54,7 @@ class Asked:
 async def ask_all(config: Config) -> tuple[Asked, ...]:
     """Ask everything at the same time; the answers are in the order of the file's sections."""
     words = build.renderer(config, lambda _: None)
-    async with build.destinations(config, words) as destinations:
+    async with build.destinations(config, words, real=True) as destinations:
         asking = [
             *(_destination(one) for one in destinations.values()),
             *(_cluster(one, _wanted(config, one)) for one in config.clusters),
@@ -98,9 +98,9 @@ def _cure(reason: str) -> str:
 
 def _wanted(config: Config, cluster: ClusterConfig) -> tuple[Right, ...]:
     """Return the rights that are used in a cluster under this configuration."""
-    visibility = config.web.visibility
-    is_asked = visibility is not None and visibility.cluster in ("", cluster.name)
-    return (*RIGHTS, REVIEW) if is_asked else RIGHTS
+    needed = beside(config, cluster.name)
+    names = {one.name for one in needed}
+    return (*(one for one in RIGHTS if one.name not in names), *needed)
 
 
 async def _cluster(config: ClusterConfig, wanted: tuple[Right, ...]) -> list[Asked]:

@@ -47,7 +47,10 @@ from receiver.telling import Teller
 SOURCE = "test"
 """Of an alert that a story marked as a test is made of."""
 LOOK_EVERY_S = 0.1
+_SHADOW = "nothing is sent, as it is in shadow mode"
 _REFUSED = (DeliveryState.PARKED, DeliveryState.DEAD)
+_SHOWN = (DeliveryState.DELIVERED, DeliveryState.SHADOW)
+"""What goes on: for real, or as if it did."""
 _DRAIN_S = 5.0
 
 
@@ -63,7 +66,7 @@ class Shown:
     @property
     def exit(self) -> Exit:
         """0 delivered; 1 it refuses; 3 it has not answered."""
-        if self.state in (DeliveryState.DELIVERED.value, DeliveryState.SKIPPED.value):
+        if self.state in {one.value for one in (*_SHOWN, DeliveryState.SKIPPED)}:
             return Exit.GOOD
         return Exit.NO if self.state in {one.value for one in _REFUSED} else Exit.UNASKED
 
@@ -119,7 +122,8 @@ def send_test(
             Exit.UNASKED, "no service holds the database", "start `mtv-receiver serve`: only it can go on with a story"
         )
     told: Callable[[str], None] = (lambda _: None) if as_json else _say
-    told(f"[TEST] {end or scenario.value} → {receiver} · {_how(served)}")
+    hidden = any(one.shadow for one in found.destinations)
+    told(f"[TEST] {end or scenario.value} → {receiver} · {_SHADOW if hidden else _how(served)}")
     work = _Work(loaded, receiver, scenario, keep=keep, end=end.upper(), wait_s=wait, told=told)
     outcome = with_store(work.served) if served else asyncio.run(work.alone())
     if as_json:
@@ -226,7 +230,7 @@ class _Work:
         mine = [await store.write(lambda conn: self._begin(conn, recorder, played))]
         rows = await self._caught_up(store, mine)
         for act in played.acts:
-            if any(row.state is DeliveryState.DELIVERED for row in rows):
+            if any(row.state in _SHOWN for row in rows):
                 self._told(f"  {act.what}")
                 await store.write(partial(self._go_on, recorder=recorder, mine=mine, act=act))
                 rows = await self._caught_up(store, mine)
@@ -249,7 +253,7 @@ class _Work:
 
         mine += await store.write(lambda conn: come(conn, storm.first))
         rows = await self._caught_up(store, mine)
-        if any(row.state is DeliveryState.DELIVERED for row in rows):
+        if any(row.state in _SHOWN for row in rows):
             self._told("  a fourth plan fails and joins")
             mine += await store.write(lambda conn: come(conn, (storm.joins,)))
             await self._caught_up(store, mine)
@@ -304,7 +308,7 @@ class _Work:
         found = []
         for last in after:
             row = first.get(last.id, last)
-            row = last if row.state is DeliveryState.DELIVERED else row
+            row = last if row.state in _SHOWN else row
             sender = made[row.destination].sender if row.destination in made else None
             url = sender.link(json.loads(last.root)) if sender and last.root else ""
             found.append(Shown(row.label, row.state.value, url, row.error))
@@ -336,7 +340,7 @@ def _no(what: str, cure: str) -> NoReturn:
 
 
 def _at_rest(row: DeliveryRow) -> bool:
-    if row.state is DeliveryState.DELIVERED:
+    if row.state in _SHOWN:
         return row.due is None or (row.unknown_part is None and row.delivered >= row.desired)
     return row.state in (*_REFUSED, DeliveryState.SKIPPED)
 
@@ -360,7 +364,8 @@ def _print(outcome: Outcome, *, keep: bool, wait_s: float) -> None:
     out = console()
     for one in outcome.shown:
         mark, style = {Exit.GOOD: ("✓", "green"), Exit.NO: ("✗", "red")}.get(one.exit, ("✗", "yellow"))
-        said = " · ".join(part for part in (one.state, one.error, one.url) if part)
+        nothing = "nothing was sent" if one.state == DeliveryState.SHADOW else ""
+        said = " · ".join(part for part in (one.state, nothing, one.error, one.url) if part)
         out.print(Text.assemble((mark, style), f" {one.label}: {said}"), soft_wrap=True)
         if one.exit is Exit.UNASKED and not one.error:
             out.print(f"  not within {wait_s:g} s: {_why_not(outcome.served)}", soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import re2
 
@@ -12,8 +12,9 @@ from receiver.config.causes_files import read_causes_files
 from receiver.config.doctor_wire import read_doctor
 from receiver.config.handover_wire import read_handover
 from receiver.config.include import read_include
-from receiver.config.matching import read_globs
 from receiver.config.model import Config, Receiver, Route
+from receiver.config.namespace_routing import NamespaceRouting
+from receiver.config.namespace_routing_wire import read_namespace_routing
 from receiver.config.positions import YamlError, read_yaml
 from receiver.config.problems import ConfigError, Problem, Problems, dotted
 from receiver.config.reader import Reader
@@ -22,7 +23,6 @@ from receiver.config.routes import Names, read_route, read_time_intervals
 from receiver.config.sections import (
     DEFAULT_CLUSTERS,
     DEFAULT_SUBJECTS,
-    NOT_YET,
     plan_alert_names,
     read_actions,
     read_alertmanagers,
@@ -36,7 +36,6 @@ from receiver.config.sections import (
 from receiver.config.sources import Sources
 from receiver.config.web import check_visibility, read_web
 from receiver.config.wire import (
-    NamespaceRoutingWire,
     RedactionWire,
     RestWire,
     RoutesFile,
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from receiver.destinations import Kind
 
 __all__ = ["ConfigError", "Problem", "check", "load"]
-
-_NOT_ACTED_ON: Final = ("namespace_routing",)
 
 
 def load(path: Path, kinds: Sequence[Kind]) -> Config:
@@ -110,7 +107,8 @@ class _File:
         """Return the configuration, or None where it has no receivers or route that could be used."""
         raw, reader = self._raw, self._reader
         self._top_level()
-        receivers = self._receivers()
+        rest = self._rest()
+        receivers = self._receivers(shadow=rest is not None and rest.shadow)
         global_ = read_global(raw.get("global", {}), ("global",), reader)
         web = read_web(raw.get("web", {}), ("web",), reader)
         watch = read_watch(raw.get("watch", {}), ("watch",), reader)
@@ -125,7 +123,12 @@ class _File:
             subjects = read_subjects(raw["subjects"], ("subjects",), reader)
         storage = read_storage(raw.get("storage", {}), ("storage",), reader)
         intervals = read_time_intervals(raw.get("time_intervals", []), ("time_intervals",), reader)
-        names = Names(self._receiver_names(receivers), self._named("time_intervals"), plan_alert_names(subjects))
+        names = Names(
+            receivers=self._receiver_names(receivers),
+            intervals=self._named("time_intervals"),
+            plan_alerts=plan_alert_names(subjects),
+            reads_namespaces="namespace_routing" in raw,
+        )
         route = read_route(raw["route"], ("route",), reader, names) if "route" in raw else None
         heartbeat = None
         if "heartbeat" in raw:
@@ -134,8 +137,10 @@ class _File:
         if "handover" in raw:
             handover = read_handover(raw["handover"], ("handover",), reader, names.receivers)
         doctor = read_doctor(raw.get("doctor", {}), ("doctor",), reader, names.receivers)
-        self._later_sections()
-        rest = self._rest()
+        chosen = None
+        if "namespace_routing" in raw:
+            raw_chosen = raw["namespace_routing"]
+            chosen = read_namespace_routing(raw_chosen, ("namespace_routing",), reader, receivers, self._kinds)
         causes_files = rest.causes_files if rest else ()
         causes, wrong = read_causes_files(causes_files, ("causes_files",), self._problems, self._sources)
         self._problems.take(wrong)
@@ -143,7 +148,7 @@ class _File:
         if route is not None:
             self._refuse_silent_root(route, receivers)
             if not self._included.broken:
-                self._warn_of_unused(route, receivers)
+                self._warn_of_unused(route, receivers, chosen)
         if route is None or not route.receivers:
             return None
         files = self._files(rest, receivers)
@@ -157,6 +162,7 @@ class _File:
             heartbeat=heartbeat,
             handover=handover,
             doctor=doctor,
+            namespace_routing=chosen,
             actions=actions,
             alertmanagers=alertmanagers,
             clusters=clusters,
@@ -184,10 +190,10 @@ class _File:
             if key not in self._raw and not (key == "receivers" and self._included.broken):
                 self._problems.add((), f"{key} is missing", f"add {key}: …")
 
-    def _receivers(self) -> dict[str, Receiver]:
+    def _receivers(self, *, shadow: bool) -> dict[str, Receiver]:
         if "receivers" not in self._raw:
             return {}
-        return read_receivers(self._raw["receivers"], ("receivers",), self._reader, self._kinds)
+        return read_receivers(self._raw["receivers"], ("receivers",), self._reader, self._kinds, shadow=shadow)
 
     def _receiver_names(self, receivers: Mapping[str, Receiver]) -> Mapping[str, Receiver | None]:
         """Return all names, of receivers with problems too: those are said once, at the receiver."""
@@ -202,18 +208,6 @@ class _File:
         if key not in self._raw:
             return None
         return self._reader.read(model, self._reader.mapping(self._raw[key], (key,)), (key,))
-
-    def _later_sections(self) -> None:
-        """Check the form of what this version does not act on, and say that it does not."""
-        problems = self._problems
-        for key in _NOT_ACTED_ON:
-            if key in self._raw:
-                problems.warn((key,), *NOT_YET)
-        allowed: NamespaceRoutingWire | None = self._section(NamespaceRoutingWire, "namespace_routing")
-        if allowed is not None:
-            path = ("namespace_routing", "allow")
-            read_globs(allowed.allow.receivers, (*path, "receivers"), problems)
-            read_globs(allowed.allow.slack_channels, (*path, "slack_channels"), problems)
 
     def _redaction(self) -> tuple[str, ...]:
         wire: RedactionWire | None = self._section(RedactionWire, "redaction")
@@ -281,11 +275,12 @@ class _File:
                     if isinstance(entry, Mapping) and entry.get(key):
                         yield "receivers", at, "slack_configs", number, key
 
-    def _warn_of_unused(self, route: Route, receivers: Mapping[str, Receiver]) -> None:
+    def _warn_of_unused(self, route: Route, receivers: Mapping[str, Receiver], chosen: NamespaceRouting | None) -> None:
         used = {name for node in _nodes(route) for name in node.receivers}
         used |= {receiver.fallback for receiver in receivers.values()}
         sections = (self._raw.get(name) for name in ("heartbeat", "handover", "doctor"))
         used |= {str(section.get("receiver")) for section in sections if isinstance(section, Mapping)}
+        used |= {name for name in receivers if chosen is not None and chosen.may_name(name)}
         for at, item in enumerate(self._raw.get("receivers") or ()):
             name = item.get("name") if isinstance(item, Mapping) else None
             if isinstance(name, str) and name and name not in used:

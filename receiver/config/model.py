@@ -15,6 +15,7 @@ from receiver.config import files as watched
 from receiver.config.handover import HandoverPost
 from receiver.config.known_errors import KnownError
 from receiver.config.listening import ListenLimits, ProxyHeader, ServerTLS, Visibility
+from receiver.config.namespace_routing import NamespaceRouting
 from receiver.config.storage import Storage
 from receiver.routing.intervals import TimeInterval
 from receiver.routing.matchers import Glob, Matcher
@@ -113,6 +114,8 @@ class DestinationConfig:
     """Templates that count here before those of `Config.templates_dir`."""
     interactive: bool = False
     """What people press there reaches us."""
+    shadow: bool = False
+    """Everything is done but send."""
 
     @property
     def label(self) -> str:
@@ -307,6 +310,7 @@ class Config:
     heartbeat: Heartbeat | None = None
     handover: HandoverPost | None = None
     doctor: DoctorRules = DoctorRules()
+    namespace_routing: NamespaceRouting | None = None
     actions: ActionRules = ActionRules()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
     clusters: tuple[ClusterConfig, ...] = ()
@@ -331,6 +335,20 @@ class Config:
         """Return what changes when a file does that this was read from; a missing one counts as changed."""
         return watched.mark(self.files, self.path.absolute().parent, self.globs)
 
+    @property
+    def shadowed(self) -> tuple[str, ...]:
+        """Return the receivers that are told nothing: they are in shadow mode."""
+        return tuple(name for name, one in self.receivers.items() if any(each.shadow for each in one.destinations))
+
+    @property
+    def shadow_notice(self) -> str:
+        """Return who is told nothing, in a sentence without its full stop; empty where shadow mode is off."""
+        named = self.shadowed
+        if not named:
+            return ""
+        told = any(not each.shadow for one in self.receivers.values() for each in one.destinations)
+        return f"Shadow: nothing is sent to {', '.join(named) if told else 'anybody'}"
+
     def default_cluster(self, usable: Container[str]) -> str:
         """Return the cluster that takes every alert that no other does, else the only one; empty where neither is."""
         known = [one for one in self.clusters if one.name in usable]
@@ -344,3 +362,10 @@ class Config:
             for destination in receiver.destinations:
                 seen.setdefault(destination.identity, destination)
         return tuple(seen.values())
+
+    def destination(self, identity: str) -> DestinationConfig | None:
+        """Return the destination of an identity: a configured one, or a Slack channel that namespaces may choose."""
+        configured = next((one for one in self.destinations if one.identity == identity), None)
+        if configured is not None or self.namespace_routing is None:
+            return configured
+        return self.namespace_routing.destination(identity)

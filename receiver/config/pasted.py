@@ -7,7 +7,7 @@ it is there.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path, PosixPath
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -37,10 +37,10 @@ class Nowhere(PosixPath):
 
     exists = is_file = is_dir = _believed
 
-    def _nothing(self, *_: Any, **__: Any) -> Iterator[Any]:
-        return iter(())
+    def _nothing(self, *_: Any, **__: Any) -> Generator[Any, None, None]:
+        yield from ()
 
-    iterdir = glob = rglob = _nothing  # type: ignore[assignment]
+    iterdir = glob = rglob = _nothing
 
 
 class _Pasted(Sources):

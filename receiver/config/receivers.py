@@ -30,8 +30,10 @@ _MANNERS_KEYS: Final = {
 }
 
 
-def read_receivers(raw: Any, path: Path, reader: Reader, kinds: Sequence[Kind]) -> dict[str, Receiver]:
-    """Return the receivers by name, in file order."""
+def read_receivers(
+    raw: Any, path: Path, reader: Reader, kinds: Sequence[Kind], *, shadow: bool = False
+) -> dict[str, Receiver]:
+    """Return the receivers by name, in file order. `shadow`: all of them do everything but send."""
     found: dict[str, Receiver] = {}
     places: dict[str, Path] = {}
     destination_paths: dict[str, Sequence[Path]] = {}
@@ -40,7 +42,7 @@ def read_receivers(raw: Any, path: Path, reader: Reader, kinds: Sequence[Kind]) 
         reader.problems.add(path, "empty", "define at least the receiver that the root route names")
     for at, item in enumerate(entries):
         where = (*path, at)
-        read = _receiver(reader.mapping(item, where), where, reader, kinds)
+        read = _receiver(reader.mapping(item, where), where, reader, kinds, shadow=shadow)
         if read is None:
             continue
         receiver, paths = read
@@ -58,13 +60,18 @@ def read_receivers(raw: Any, path: Path, reader: Reader, kinds: Sequence[Kind]) 
 
 
 def _receiver(
-    raw: Mapping[str, Any], path: Path, reader: Reader, kinds: Sequence[Kind]
+    raw: Mapping[str, Any], path: Path, reader: Reader, kinds: Sequence[Kind], *, shadow: bool
 ) -> tuple[Receiver, Sequence[Path]] | None:
     by_key = {kind.config_key: kind for kind in kinds}
     lists = {key: value for key, value in raw.items() if key.endswith("_configs")}
     rest = {key: value for key, value in raw.items() if key not in lists}
     wire = reader.read(ReceiverWire, rest, path, also=by_key) if raw else None
     name = wire.name if wire else ""
+    if shadow and wire is not None and wire.shadow is False:
+        what = "has no effect: shadow at the top is true, and holds for every receiver"
+        cure = "remove the one at the top, and set shadow: true at each receiver that is to stay in shadow"
+        reader.problems.add((*path, "shadow"), what, cure)
+    shadow = shadow or (wire is not None and wire.shadow is True)
     destinations: dict[Path, DestinationConfig] = {}
     for key, value in lists.items():
         where = (*path, key)
@@ -80,7 +87,7 @@ def _receiver(
                 reader.problems.add((*where, at), "empty", f"give the keys of one of {key}, or remove it")
             one = _destination(data, (*where, at), reader, kind, name) if data else None
             if one is not None:
-                destinations[(*where, at)] = one
+                destinations[(*where, at)] = replace(one, shadow=shadow)
     if wire is None:
         return None
     if not any(lists.values()):
@@ -181,6 +188,13 @@ def _check_fallbacks(found: Mapping[str, Receiver], places: Mapping[str, Path], 
         if behind:
             what = f"when {receiver.fallback} stands in for {name}, its own fallback {behind} is not used"
             problems.warn(path, what, "a fallback has no fallback: name a receiver that is surely reached")
+        if _is_shadow(found.get(receiver.fallback)) and not _is_shadow(receiver):
+            what = f"{receiver.fallback} is in shadow mode: nobody there is told when {name} cannot be"
+            problems.warn(path, what, f"end the shadow of {receiver.fallback} first, or name another receiver")
+
+
+def _is_shadow(receiver: Receiver | None) -> bool:
+    return receiver is not None and any(one.shadow for one in receiver.destinations)
 
 
 def _check_identities(found: dict[str, Receiver], paths: Mapping[str, Sequence[Path]], problems: Problems) -> None:
@@ -190,7 +204,11 @@ def _check_identities(found: dict[str, Receiver], paths: Mapping[str, Sequence[P
         kept: dict[str, DestinationConfig] = {}
         for one, path in zip(receiver.destinations, paths[name], strict=True):
             other = first.setdefault(one.identity, one)
-            if differing := _differences(one, other):
+            if one.shadow != other.shadow:
+                ours, theirs = (name, other.receiver) if one.shadow else (other.receiver, name)
+                what = f"the same destination as in {other.position}, in shadow for {ours} and live for {theirs}"
+                problems.add(path, what, "let both receivers be the same, or give one of them a name: of its own")
+            elif differing := _differences(one, other):
                 what = f"the same destination as in {other.position}, with other settings ({', '.join(differing)})"
                 problems.add(path, what, "make the two equal, or give one of them a name: of its own")
             elif one.identity in kept:

@@ -20,6 +20,7 @@ _NO_EFFECT: Final = ("group_by", "group_wait", "group_interval", "repeat_interva
 _CONDITIONS: Final = ("matchers", "namespaces", "match", "match_re")
 _KEYS: Final = frozenset(RouteWire.written_keys())
 _ROOT_HAS_NO: Final = (*_CONDITIONS, "mute_time_intervals", "active_time_intervals")
+_OF_NAMESPACES: Final = ("namespace_label_", "namespace_annotation_", "namespace_receiver", "namespace_slack_channel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Names:
     intervals: Mapping[str, Any]
     plan_alerts: frozenset[str]
     """Alert names that are about plans."""
+    reads_namespaces: bool = False
+    """Are labels and annotations of namespaces known?"""
 
 
 def read_route(raw: Any, path: Path, reader: Reader, names: Names) -> Route | None:
@@ -73,6 +76,11 @@ def _node(
     if parent is not None and "namespaces" in raw and not wire.namespaces and raw["namespaces"] is not None:
         problems.add((*path, "namespaces"), "empty: matches no namespace at all", "name a glob, or remove it")
     _warn_of_namespace(matchers, (*above, *matchers), (*path, "matchers"), names, problems)
+    if not names.reads_namespaces and (unknown := [one for one in matchers if one.name.startswith(_OF_NAMESPACES)]):
+        what = f"{unknown[0].name} is never known: namespaces are not read"
+        problems.warn(
+            (*path, "matchers"), what, "add namespace_routing: {}, and the rights for it (docs/self-service.md)"
+        )
     if names.receivers:  # without any, that is the problem, and said
         check_names(wire.receiver, names.receivers, "receiver", (*path, "receiver"), problems)
     for key, used in (

@@ -36,8 +36,6 @@ from receiver.config.wire import (
 )
 from receiver.routing.matchers import parse_matchers
 
-NOT_YET: Final = ("accepted, not acted on yet", "remove it, or wait for a version that does")
-
 _OWN_NAMES: Final = "|".join(OWN_ALERTS)
 OWN_SUBJECT: Final = SubjectRule(parse_matchers(f'alertname=~"{_OWN_NAMES}"'), "failure")
 """Our own alerts always are about the Plan that they name, whatever `subjects:` says of others."""

@@ -30,15 +30,15 @@ def _known_clients(value: str) -> str:
     return value
 
 
-def _networks(values: tuple[str, ...]) -> tuple[Network, ...]:
+def _networks(values: tuple[object, ...]) -> tuple[Network, ...]:
     return tuple(_network(value) for value in values)
 
 
-def _network(value: str) -> Network:
+def _network(value: object) -> Network:
     try:
-        network = ipaddress.ip_network(value)
+        network = ipaddress.ip_network(value if isinstance(value, str) else "")  # a number would be an address, too
     except ValueError:
-        raise ValueError(f"{value[:60]!r} is no address range; write such as 10.0.0.0/8, or 10.1.2.3") from None
+        raise ValueError(f"{str(value)[:60]!r} is no address range; write such as 10.0.0.0/8, or 10.1.2.3") from None
     if network.prefixlen == 0:
         raise ValueError(f"{value} believes everybody; write the proxy's own addresses")
     return network

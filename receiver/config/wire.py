@@ -23,6 +23,7 @@ from receiver.config.model import (
     SubjectRule,
     Watch,
 )
+from receiver.config.namespace_routing_wire import NamespaceRoutingWire
 from receiver.config.settings import LinkUrl, Names, PathFromFile, Settings, Url
 from receiver.config.storage_wire import StorageWire
 from receiver.config.web_wire import AuthWire, WebWire
@@ -96,6 +97,8 @@ class ReceiverWire(Settings):
     name: str = Field(min_length=1)
     fallback: str = ""
     """The receiver that is told when this one cannot be."""
+    shadow: bool | None = None
+    """Do everything but send: `mtv-receiver report --shadow` shows what would have been told."""
 
 
 # --- route --------------------------------------------------------------------------------------------------------
@@ -253,23 +256,11 @@ class RedactionWire(Settings):
     patterns: Names = ()
 
 
-class AllowWire(Settings):
-    """What namespaces may ask for by annotation: globs."""
-
-    receivers: Names = ()
-    slack_channels: Names = ()
-
-
-class NamespaceRoutingWire(Settings):
-    """Routing by annotations of namespaces."""
-
-    annotation_prefix: str = "mtv-receiver.io"
-    allow: AllowWire = AllowWire()
-
-
 class RestWire(Settings):
     """Top-level keys that are values, not sections."""
 
+    shadow: bool = False
+    """Do everything but send, for every receiver: `mtv-receiver report --shadow` shows what would have been told."""
     causes_files: tuple[PathFromFile, ...] = ()
     templates: PathFromFile | None = None
     """Directory with templates that replace built-in ones."""

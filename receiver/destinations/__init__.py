@@ -74,13 +74,30 @@ class Step:
 class Sender(Protocol):
     """One configured destination, ready to send. Holds no state between calls."""
 
-    kind: ClassVar[str]
-    manner: ClassVar[Manner]
-    entry_changes: ClassVar[frozenset[Change]]
-    """Which changes add an entry here."""
-    waits_for_evidence: ClassVar[bool]
-    """A first message waits for evidence or `evidence_timeout`: it cannot be edited, or nobody hurries."""
-    in_storm: ClassVar[InStorm]
+    @property
+    def kind(self) -> str:
+        """Return the kind's name, such as `slack`."""
+        ...
+
+    @property
+    def manner(self) -> Manner:
+        """Return how people use it."""
+        ...
+
+    @property
+    def entry_changes(self) -> frozenset[Change]:
+        """Return which changes add an entry here."""
+        ...
+
+    @property
+    def waits_for_evidence(self) -> bool:
+        """Say whether a first message waits for evidence or its time-out: it cannot be edited, or nobody hurries."""
+        ...
+
+    @property
+    def in_storm(self) -> InStorm:
+        """Return what becomes of its first messages in a storm."""
+        ...
 
     def plan(self, wanted: Wanted) -> Step | None:
         """Return the next step, or None when what is delivered equals what is wanted. Pure."""

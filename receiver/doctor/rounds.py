@@ -1,6 +1,7 @@
 """Walks the chain every so often by itself, once whatever the number of replicas, and says when it is broken.
 
-Told is what stays broken for two looks in a row: a restart of somebody is no news. A silence is none either.
+Told is a chain that stays broken for two looks in a row, wherever: a restart of somebody is no news. What is told
+moves to another link after two looks in a row that found it broken there. A silence is no news either.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from receiver.doctor import look, ours
 from receiver.doctor.chain import Finding, State
 from receiver.doctor.links import judge
 from receiver.fingerprint import fingerprint
+from receiver.forever import for_ever
 from receiver.kube import Cluster
 from receiver.metrics import Metrics
 from receiver.model import Alert, AlertStatus
 from receiver.store import chain
 from receiver.store.chain import Noted
 from receiver.store.codec import moment
-from receiver.store.engine import Store, is_of_store
+from receiver.store.engine import Store
 
 log = structlog.get_logger(__name__)
 
@@ -61,15 +63,7 @@ class ChainWatch:
 
     async def run(self) -> None:
         """Work for ever."""
-        while True:
-            try:
-                await self.look()
-            except Exception as error:
-                if is_of_store(error):
-                    raise  # the disk: it begins anew
-                self._metrics.bugs.labels("doctor").inc()
-                log.exception("doctor.bug")
-            await self._clock.sleep(LOOK_EVERY_S)
+        await for_ever(self.look, LOOK_EVERY_S, name="doctor", clock=self._clock, metrics=self._metrics)
 
     async def look(self) -> None:
         """Walk the chain if that is due, and tell what is to be told."""
@@ -100,12 +94,13 @@ def conclude(before: Noted, found: Sequence[Finding], now: float) -> tuple[Noted
     wrong = (one for one in found if one.state is State.BROKEN and not one.meant)
     broken = next((one for one in wrong if one.id in TOLD), None)
     if broken is None:
-        # Where somebody could not be asked, nobody knows that it is over.
-        if before.fires and any(one.state is State.UNASKED for one in found):
-            return Noted(fires=before.fires, since=before.since), ()
+        # Where somebody could not be asked, nobody knows that it is over: this look does not count.
+        if any(one.state is State.UNASKED for one in found):
+            return before, ()
         return Noted(), ended(before, now)
-    times = before.times + 1 if before.link == broken.id else 1
-    if times < IN_A_ROW or before.fires == broken.id:
+    times = before.times + 1
+    moves = bool(before.fires) and before.link != broken.id  # perhaps to and fro: one alert is enough for that
+    if times < IN_A_ROW or before.fires == broken.id or moves:
         return Noted(broken.id, times, before.fires, before.since), ()
     return Noted(broken.id, times, broken.id, now), (*ended(before, now), _alert(broken, now))
 

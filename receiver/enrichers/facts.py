@@ -13,6 +13,7 @@ from typing import Any
 from receiver.enrichers.planstate import plan_mode, provider
 from receiver.enrichers.reading import dig, strings, text
 from receiver.model import Evidence
+from receiver.routing.wishes import asked_for
 
 # A label value has 63 characters at most; an annotation can hold a whole document, and no route matches on that.
 VALUE_LIMIT = 1_000
@@ -48,16 +49,16 @@ FACTS: tuple[Fact, ...] = (
     Fact("plan_annotation_<x>", "annotation of the Plan, named like a label", "Plan annotations"),
     Fact("namespace_label_<x>", "label of the owner namespace, named like a Plan's", "Namespace labels"),
     Fact("namespace_annotation_<x>", "annotation of the owner namespace, named like a label", "Namespace annotations"),
+    Fact("namespace_receiver", "receivers that the owner namespace asks for", "its annotation and ConfigMaps"),
+    Fact("namespace_slack_channel", "Slack channels that it asks for", "its annotation and ConfigMaps"),
     Fact("impact", "down, at_risk, none or unknown", "evidence"),
     Fact("cause", "id of the known error, empty if none was recognised", "evidence"),
     Fact("cause_owner", "who usually repairs that error", "evidence"),
 )
 
 
-def facts_of(
-    plan: dict[str, Any], namespace_object: dict[str, Any] | None, shared_namespaces: Collection[str]
-) -> dict[str, str]:
-    """Return the identity facts of a Plan; `namespace_object` is its owner namespace, where it could be read.
+def facts_of(plan: dict[str, Any], shared_namespaces: Collection[str]) -> dict[str, str]:
+    """Return the identity facts of a Plan.
 
     What is not known is left out: to a matcher that is the empty string. Two labels that become the same name: the
     first in alphabetical order counts, so the answer does not depend on the order in an object.
@@ -76,9 +77,19 @@ def facts_of(
     }
     facts |= _named("plan_label_", dig(plan, "metadata", "labels"))
     facts |= _named("plan_annotation_", dig(plan, "metadata", "annotations"))
-    facts |= _named("namespace_label_", dig(namespace_object, "metadata", "labels"))
-    facts |= _named("namespace_annotation_", dig(namespace_object, "metadata", "annotations"))
     return {name: value for name, value in facts.items() if value}
+
+
+def namespace_facts(
+    prefix: str, labels: Mapping[str, str], annotations: Mapping[str, str], data: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the facts of an owner namespace: what it is labelled, and what it asks for in annotations and ConfigMaps.
+
+    `prefix` is `namespace_routing.annotation_prefix`.
+    """
+    named = {**_named("namespace_label_", labels), **_named("namespace_annotation_", annotations)}
+    wanted = {name: text(value, VALUE_LIMIT) for name, value in asked_for(prefix, annotations, data).items()}
+    return {name: value for name, value in {**named, **wanted}.items() if value}
 
 
 def evidence_facts(evidence: Evidence) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.enrichers.conditions import worst_container
@@ -49,7 +49,7 @@ async def _look_at(look: Look, named: Named, labels: Mapping[str, str]) -> None:
         case "VirtualMachine" | "VirtualMachineInstance":
             await _machine(look, named, kind.kind)
         case "Node":
-            await _node(look, named.name)
+            await _node(look, named.name, named.namespace)
     await look.look_at_events(namespace or EVENTS_OF_CLUSTER_SCOPED, dict.fromkeys(names))
     resource = kind.resource if kind.group else kind.plural
     look.run(f"Look at the {kind.kind}", "oc", "describe", resource, named.name, *place(namespace))
@@ -177,17 +177,24 @@ async def _machine(look: Look, named: Named, kind: str) -> None:
         look.find(f"VM {named.name} does not run now: it has no VirtualMachineInstance.")
 
 
-async def _node(look: Look, name: str) -> None:
-    """Say how many VMs a node carries: that is what its trouble puts at risk."""
+async def _node(look: Look, name: str, owner: str) -> None:
+    """Say how many VMs a node carries: that is what its trouble puts at risk.
+
+    Whoever may see what is of the alert's namespace, its owner, learns the names of no other namespace's VMs.
+    """
     found = await look.list("VirtualMachineInstance", None, label_selector=f"kubevirt.io/nodeName={name}")
     if found is not None:
-        names = [text(dig(one, "metadata", "name")) for one in found]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
-        look.find(
-            f"{len(names):,} VMs run on it: {shown}."
-            if len(names) > 1
-            else f"1 VM runs on it: {shown}."
-            if names
-            else "No VM runs on it."
-        )
+        ours = [one for one in found if not owner or text(dig(one, "metadata", "namespace")) == owner]
+        look.find(_carried(len(found), [text(dig(one, "metadata", "name")) for one in ours]))
     look.run("Pods on the node", "oc", "get", "pods", "-A", "--field-selector", f"spec.nodeName={name}", "-o", "wide")
+
+
+def _carried(count: int, names: Sequence[str]) -> str:
+    if not count:
+        return "No VM runs on it."
+    said = f"{count:,} VMs run on it" if count > 1 else "1 VM runs on it"
+    if not names:
+        return f"{said}, {'all ' if count > 1 else ''}of other namespaces."
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    others = f"; {count - len(names):,} of other namespaces" if len(names) < count else ""
+    return f"{said}: {shown}{others}."

@@ -10,9 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from receiver.kube.namespaces import NamespaceBook, NamespaceRow
 from receiver.kube.plans import PlanEvent, PlanIndex, PlanRow
 
-__all__ = ["Cluster", "ClusterError", "Obj", "PlanEvent", "PlanIndex", "PlanRow", "Reason", "Reviews"]
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "FollowsNamespaces",
+    "NamespaceBook",
+    "NamespaceRow",
+    "Obj",
+    "PlanEvent",
+    "PlanIndex",
+    "PlanRow",
+    "Reason",
+    "Reviews",
+    "Tells",
+]
 
 Obj = dict[str, Any]
 
@@ -106,3 +120,32 @@ class Reviews(Protocol):
         self, user: str, groups: Iterable[str], *, verb: str, group: str, resource: str, namespace: str
     ) -> bool:
         """Tell whether the cluster lets a user of these groups do this in a namespace. Raises ClusterError."""
+
+
+@runtime_checkable
+class FollowsNamespaces(Protocol):
+    """A cluster whose namespaces can be followed."""
+
+    def namespaces(self) -> NamespaceBook:
+        """Return what is known now: always the same object, kept up to date by ``follow_namespaces``."""
+
+    async def follow_namespaces(self, prefix: str, on_change: Callable[[str], None]) -> None:
+        """Follow all Namespaces, and the ConfigMaps with the label ``<prefix>/routing=true``, until cancelled.
+
+        Never raises of itself; at most one at a time per cluster. ``on_change`` is called in the event loop with the
+        name of a namespace whose row is another one now, or is gone; it must not block, and an exception in it is
+        logged, not fatal. After a list it is called only for those that differ.
+        """
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """A cluster in which something can be said."""
+
+    async def tell(self, namespace: str, name: str, reason: str, message: str) -> bool:
+        """Make a Warning Event about a namespace in it; False where there is one of that name. Raises ClusterError.
+
+        ``name`` is the Event's own: whoever says the same thing twice, or in two replicas, gives the same name, and it
+        is said once (for an hour: so long a cluster keeps Events). ``reason`` is a word such as RoutingRefused. Both
+        come from our code: ValueError for what cannot be one. ``message`` may hold anything, and is cut.
+        """

@@ -1,4 +1,4 @@
-"""A live cluster: what the interface promises, made of GET requests and one watch."""
+"""A live cluster: what the interface promises, made of GET requests and watches, and of POSTs where options ask."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from typing import Any
 
 import httpx2
 
+from receiver.clock import SystemClock
 from receiver.config.model import HttpConfig
 from receiver.http import DIRECT
-from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex, review
+from receiver.kube import ClusterError, NamespaceBook, Obj, PlanEvent, PlanIndex, review, writing
 from receiver.kube.account import ACCOUNT
 from receiver.kube.api import MAX_OBJECTS, Api, Limits
 from receiver.kube.connection import Connection, Source, kubeconfig, service_account
 from receiver.kube.discovery import Discovery, may_read
 from receiver.kube.kinds import KINDS, Kind, is_name, kind_of, slim, where
+from receiver.kube.namespacewatch import NamespaceWatch
 from receiver.kube.watch import PlanWatch, WatchTimes
 from receiver.kube.whole import WholePlans
 
 PLAN = KINDS["Plan"]
 REVIEW_S = 3.0  # somebody waits for a page
+TELL_S = 10.0
 WHOLE_PLANS = 25  # a page: up to 0.9 MB each
 EXPAND_SPEC = "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}/expand-spec"
 
@@ -57,7 +60,10 @@ class LiveCluster:
         self._discovery = Discovery(self._api)
         self._index = PlanIndex()
         self._whole = WholePlans(self._index)
-        self._watch = PlanWatch(self._api, self._index, times or WatchTimes(), jitter)
+        times = times or WatchTimes()
+        self._watch = PlanWatch(self._api, self._index, times, jitter)
+        self._namespaces = NamespaceBook()
+        self._namespace_watch = NamespaceWatch(self._api, self._namespaces, times, jitter)
 
     @classmethod
     def from_kubeconfig(cls, name: str, path: Path, *, context: str | None = None, **options: Any) -> LiveCluster:
@@ -204,11 +210,24 @@ class LiveCluster:
             timeout_s=REVIEW_S,
         )
 
+    async def tell(self, namespace: str, name: str, reason: str, message: str) -> bool:
+        """Make an Event about a namespace; see `receiver.kube.Tells`."""
+        at = SystemClock().now()
+        return await writing.tell(
+            self._name, self._connection, namespace, name, reason, message, at=at, timeout_s=TELL_S
+        )
+
+    def namespaces(self) -> NamespaceBook:
+        return self._namespaces
+
+    async def follow_namespaces(self, prefix: str, on_change: Callable[[str], None]) -> None:
+        await self._namespace_watch.follow(prefix, on_change)
+
     def plans(self) -> PlanIndex:
         return self._index
 
     async def watch(self, on_event: Callable[[PlanEvent], None]) -> None:
-        await self._watch.run(on_event)
+        await self._watch.follow(on_event)
 
     async def version(self) -> str:
         answer = await self._api.json("/version")

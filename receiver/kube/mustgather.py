@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.kube import ClusterError, Obj, PlanEvent, PlanIndex
+from receiver.kube import ClusterError, NamespaceBook, Obj, PlanEvent, PlanIndex
 from receiver.kube.archive import CURE, Places, Room, find, unpack
 from receiver.kube.gathered import Gathered
 from receiver.kube.kinds import is_name, kind_of, slim
+from receiver.kube.namespaces import selector
 from receiver.kube.rows import read_entries
 from receiver.kube.selectors import field_test, label_test
 
@@ -39,6 +40,7 @@ class MustGather:
         self._name = name
         self._path = path
         self._index = PlanIndex()
+        self._namespaces = NamespaceBook()
         self._problems: dict[Problem, None] = {}
         self._unpacked: tempfile.TemporaryDirectory[str] | None = None
         self._gathered: Gathered | None = None
@@ -142,6 +144,34 @@ class MustGather:
             self._index.lists = 1
             self._index.synced = self._index.synced_once = True
         return self._index
+
+    def namespaces(self) -> NamespaceBook:
+        return self._namespaces
+
+    async def follow_namespaces(self, prefix: str, on_change: Callable[[str], None]) -> None:
+        """Tell the namespaces that were found, then nothing for ever: files do not change."""
+        book = self._namespaces
+        try:
+            await self.load_namespaces(prefix)
+        except ClusterError as error:
+            book.namespaces.problem = book.configmaps.problem = error.message
+        else:
+            for row in book.rows():
+                on_change(row.name)
+        await asyncio.Event().wait()
+
+    async def load_namespaces(self, prefix: str) -> NamespaceBook:
+        """Read what there is of namespaces and fill the book, without a watch; ClusterError if it is no must-gather."""
+        book = self._namespaces
+        for obj in await self.list("Namespace", None):
+            book.put_namespace(obj["metadata"]["name"], obj, prefix)
+        for obj in await self.list("ConfigMap", None, label_selector=selector(prefix)):
+            if isinstance(namespace := obj["metadata"].get("namespace"), str):
+                book.put_configmap(namespace, obj["metadata"]["name"], obj, prefix)
+        for state in (book.namespaces, book.configmaps):
+            state.lists = 1
+            state.synced = state.synced_once = True
+        return book
 
     async def version(self) -> str:
         await self._open()

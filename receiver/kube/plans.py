@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from receiver.kube.followed import Followed
+
 # UIDs of deleted Plans that are remembered: about 1 MB at most, and far more than a cluster deletes in a story's life.
 DELETED_KEPT = 10_000
 
@@ -44,22 +46,11 @@ class PlanEvent:
     before: PlanRow | None = None
 
 
-class PlanIndex:
+class PlanIndex(Followed):
     """All Plans of a cluster by UID and by name. Read by everyone, changed only by the watch that owns it."""
 
     def __init__(self) -> None:
-        self.synced = False
-        """Complete and current. False before the first list and while the connection is lost."""
-        self.synced_once = False
-        """Was complete at some time in this process."""
-        self.problem: str | None = None
-        """Why the watch does not work now, one line; None while it does."""
-        self.skipped = 0
-        """Plans or events that could not be read, since the start."""
-        self.lists = 0
-        """Complete lists read, since the start."""
-        self.reconnects = 0
-        """Watches that ended and were begun again, since the start."""
+        super().__init__()
         self._rows: dict[str, PlanRow] = {}
         self._uids: dict[str, dict[str, str]] = {}  # name → namespace → uid
         self._deleted: OrderedDict[str, None] = OrderedDict()

@@ -1,4 +1,4 @@
-"""Asks an API server who may do what: the only requests of ours that are no GET.
+"""Asks an API server who may do what.
 
 Reviews change nothing, but they are POSTs, so they stand apart from the code that reads. A SelfSubjectAccessReview
 (which of our own rights are missing) needs no right, and is made by `check --online` and for who looks at the status
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from lightkube.core.exceptions import ConfigError
 
 from receiver.config.model import HttpConfig
 from receiver.http import DIRECT
 from receiver.kube import ClusterError
-from receiver.kube.connection import Connection, from_http_error, from_status, kubeconfig, service_account
+from receiver.kube.connection import Connection, from_status, kubeconfig, service_account
+from receiver.kube.posting import patiently, post
 from receiver.kube.rights import RIGHTS, Right
 
 API = "/apis/authorization.k8s.io/v1"
@@ -67,16 +67,9 @@ async def subject_access_review(  # every argument is one part of the question
     """Tell whether a cluster lets a user of these groups do this in a namespace. Raises ClusterError."""
     attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
     spec = {"user": user, "groups": sorted(groups), "resourceAttributes": attributes}
-    try:
-        async with asyncio.timeout(timeout_s):
-            try:
-                return await _ask(cluster, connection, "SubjectAccessReview", spec)
-            except ClusterError as error:
-                if error.reason not in {"unauthorized", "unreachable"} or not await connection.renew():
-                    raise
-            return await _ask(cluster, connection, "SubjectAccessReview", spec)
-    except TimeoutError:
-        raise ClusterError("timeout", f"cluster {cluster} did not say within {timeout_s:g} s") from None
+    return await patiently(
+        cluster, connection, timeout_s, lambda: _ask(cluster, connection, "SubjectAccessReview", spec)
+    )
 
 
 async def _allowed(cluster: str, connection: Connection, right: Right) -> bool:
@@ -89,14 +82,7 @@ async def _ask(cluster: str, connection: Connection, kind: str, spec: Mapping[st
     plural = f"{kind.lower()}s"
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": dict(spec)}
     what = "answer about rights"
-    try:
-        async with connection.client() as client:
-            response = await client.post(f"{API}/{plural}", json=review)
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise from_http_error(cluster, error) from None
-    except (ConfigError, OSError, ValueError, LookupError) as error:
-        text = f"cluster {cluster}: the credentials cannot be read ({type(error).__name__})"
-        raise ClusterError("unauthorized", text) from None
+    response = await post(cluster, connection, f"{API}/{plural}", review)
     if response.status_code not in (200, 201):
         needs = f"create {plural}.authorization.k8s.io"
         raise from_status(cluster, response.status_code, response.content, needs, what)

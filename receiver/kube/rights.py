@@ -2,13 +2,15 @@
 
 `deploy/rights/rbac.yaml` grants exactly these rows, `check --online` asks for exactly these, and tests compare both
 with the requests that are really made. Nothing is written and no Secret is read. Discovery (/api, /apis, /version)
-needs no row: every authenticated account may read it. What an option needs besides stands beside the table.
+needs no row: every authenticated account may read it. What an option needs besides stands beside the table: `beside`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from receiver.config.model import Config
 
 FORKLIFT = "forklift.konveyor.io"
 KUBEVIRT = "kubevirt.io"
@@ -48,6 +50,23 @@ class Right:
 
 REVIEW = Right("create", "authorization.k8s.io", "subjectaccessreviews", "who may see which stories")
 """Beside the table: needed only with `web.visibility`, and then in the clusters that are asked."""
+
+
+NAMESPACES: tuple[Right, ...] = (
+    Right("list", "", "namespaces", "what annotations of namespaces ask for"),
+    Right("watch", "", "namespaces", "that it is in force within seconds"),
+    Right("list", "", "configmaps", "what ConfigMaps in namespaces ask for"),
+    Right("watch", "", "configmaps", "that it is in force within seconds"),
+    Right("create", "", "events", "to say in a namespace why it is not told as it asks"),
+)
+"""Beside the table: needed only with `namespace_routing`, and then in all clusters."""
+
+
+def beside(config: Config, cluster: str) -> tuple[Right, ...]:
+    """Return the rights beside the table that the options of a configuration take in a cluster."""
+    visibility = config.web.visibility
+    is_asked = visibility is not None and visibility.cluster in ("", cluster)
+    return (*((REVIEW,) if is_asked else ()), *(NAMESPACES if config.namespace_routing is not None else ()))
 
 
 def _of(group: str, resource: str, optional: str = "", /, **verbs: str) -> Iterator[Right]:

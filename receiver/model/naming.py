@@ -35,7 +35,8 @@ def named_by(labels: Mapping[str, str], *, exporters: bool = True) -> tuple[Name
 
     A scrape adds the labels `pod`, `container`, `job` and `service` of the *exporter*. Where Prometheus had to move the
     alert's own aside they are called `exported_…`; where other labels name an object, a bare `pod` is the exporter's,
-    if its name begins as that of the service or scrape job. Without `exporters` such a pod never counts.
+    if its name begins as that of the service or scrape job. Without `exporters` such a pod never counts, and beside
+    another `exported_namespace` no bare `pod` does: the alert, and whoever owns it, is of that namespace.
     """
     namespace = labels.get("exported_namespace") or labels.get("namespace", "")
     found: list[Named] = []
@@ -45,11 +46,12 @@ def named_by(labels: Mapping[str, str], *, exporters: bool = True) -> tuple[Name
         found.append(Named(labels["kind"], namespace, labels["name"]))
     found += [Named(kind, namespace, name) for label, kind in _LABELS if (name := labels.get(label, ""))]
     pod = labels.get("pod", "")
-    wanted = not _is_exporter(labels, pod) or (exporters and not found)
+    elsewhere = namespace != labels.get("namespace", "")
+    wanted = not elsewhere and (not _is_exporter(labels, pod) or (exporters and not found))
     if pod and wanted and not labels.get("exported_pod"):
         # A pod is more telling than the node that it runs on, and less than the claim or VM that it serves.
         at = next((at for at, one in enumerate(found) if one.kind in ("Node", "PersistentVolume")), len(found))
-        found.insert(at, Named("Pod", labels.get("namespace", ""), pod))
+        found.insert(at, Named("Pod", namespace, pod))
     return tuple(dict.fromkeys(found))[:MAX_OBJECTS]
 
 

@@ -64,12 +64,15 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
     SKIPPED = "skipped"
     DIGEST = "digest"
+    SHADOW = "shadow"
+    """All is written down as if it had been told; nothing was sent."""
 
 
 class AttemptOutcome(StrEnum):
-    """How one try ended. `unknown`: the request may have been carried out."""
+    """How one try ended. `unknown`: the request may have been carried out; `shadow`: none was made."""
 
     OK = "ok"
     TRANSIENT = "transient"
     PERMANENT = "permanent"
     UNKNOWN = "unknown"
+    SHADOW = "shadow"

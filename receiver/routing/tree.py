@@ -1,17 +1,23 @@
 """Which destinations an alert reaches, and why: a pure function of labels, facts and configuration.
 
 Semantics are Alertmanager's (depth first, the first matching child wins unless it says `continue`), with one key of our
-own: `namespaces`, globs on the owner namespace, which an unknown namespace never matches.
+own: `namespaces`, globs on the owner namespace, which an unknown namespace never matches. What the owners of the
+namespace chose (`receiver.routing.wishes`) is told besides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from receiver.config.model import Config, DestinationConfig, Route
 from receiver.model import Reason
+from receiver.routing.wishes import Wish, wishes
+
+ASKED: Final = "namespace_routing"
+"""The path of verdicts on what the owners of a namespace ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class Routed:
     """Labels set by the routes on the way."""
     notify_success: bool
     """A route that matched wants to hear of successes."""
+    chosen: tuple[str, ...] = ()
+    """Receivers and channels that the owners of the namespace chose besides."""
 
 
 def route(labels: Mapping[str, str], facts: Mapping[str, str], config: Config) -> Routed:
@@ -65,15 +73,40 @@ def route(labels: Mapping[str, str], facts: Mapping[str, str], config: Config) -
         intervals = Intervals(node.mute_time_intervals, node.active_time_intervals)
         why = Reason(node.position, reason)
         for name in node.receivers:
-            for destination in config.receivers[name].destinations:
-                old = targets.get(destination.identity)
-                if old is None:
-                    targets[destination.identity] = Target(destination, (why,), (intervals,))
-                elif why not in old.reasons:
-                    targets[destination.identity] = Target(old.config, (*old.reasons, why), (*old.intervals, intervals))
+            _add(targets, config.receivers[name].destinations, why, intervals)
+    chosen: dict[str, None] = {}
+    for wish, verdict in _wishes(facts, config):
+        verdicts.append(verdict)
+        _add(targets, wish.destinations, Reason(verdict.position, verdict.reason), Intervals())
+        chosen |= {wish.receiver: None} if verdict.matched else {}
     return Routed(
-        tuple(targets.values()), tuple(verdicts), route_labels, any(node.notify_success for node, _ in reached)
+        targets=tuple(targets.values()),
+        verdicts=tuple(verdicts),
+        labels=route_labels,
+        notify_success=any(node.notify_success for node, _ in reached),
+        chosen=tuple(chosen),
     )
+
+
+def _add(
+    targets: dict[str, Target], destinations: Iterable[DestinationConfig], why: Reason, intervals: Intervals
+) -> None:
+    for one in destinations:
+        old = targets.get(one.identity)
+        if old is None:
+            targets[one.identity] = Target(one, (why,), (intervals,))
+        elif why not in old.reasons:
+            targets[one.identity] = Target(old.config, (*old.reasons, why), (*old.intervals, intervals))
+
+
+def _wishes(facts: Mapping[str, str], config: Config) -> Iterator[tuple[Wish, Verdict]]:
+    rules = config.namespace_routing
+    namespace = facts.get("owner_namespace", "")
+    if rules is None:
+        return
+    for wish in wishes(facts, config):
+        said = f"namespace {namespace} asks for {wish.text}" + (f": {wish.refused}" if wish.refused else "")
+        yield wish, Verdict(ASKED, rules.position, not wish.refused, said)
 
 
 def _walk(

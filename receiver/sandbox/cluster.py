@@ -1,7 +1,8 @@
 """A small API server for the demo: the objects and logs of a must-gather, with a Plan that changes its state.
 
-It answers what the service asks: single objects, lists with selectors, a watch, logs, `/version`. Lists come whole and
-as plain objects, never as Tables, which every client of Kubernetes must be able to take.
+It answers what the service asks: single objects, lists and watches with selectors, logs, `/version`, and it takes
+Events. Lists come whole and as plain objects, never as Tables or metadata alone, which every client of Kubernetes must
+be able to take.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class SampleCluster:
 
     def app(self) -> Starlette:
         """Return the application to serve."""
-        return Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET"])])
+        return Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
 
     async def _answer(self, request: Request) -> Response:
         if request.url.path == "/version":
@@ -84,6 +85,8 @@ class SampleCluster:
         query = request.query_params
         resource = found["plural"] + (f".{found['group']}" if found["group"] else "")
         namespace, name = found["namespace"], found["name"]
+        if request.method == "POST":
+            return self._create(resource, namespace or "", await request.json())
         if found["log"]:
             return self._log(namespace or "", name, dict(query))
         if name:
@@ -91,7 +94,8 @@ class SampleCluster:
             return _refusal(404, "NotFound", f'{resource} "{name}" not found') if obj is None else JSONResponse(obj)
         if query.get("watch") == "true":
             seconds = float(query.get("timeoutSeconds", WATCH_SECONDS))
-            lines = self._watch(resource, namespace, int(query.get("resourceVersion") or 0), seconds)
+            since, selector = int(query.get("resourceVersion") or 0), query.get("labelSelector", "")
+            lines = self._watch(resource, namespace, selector, since, seconds)
             return StreamingResponse(lines, media_type="application/json")
         items = [
             obj
@@ -104,13 +108,25 @@ class SampleCluster:
         metadata = {"resourceVersion": str(len(self._history))}
         return JSONResponse({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
 
-    async def _watch(self, resource: str, namespace: str | None, since: int, seconds: float) -> AsyncIterator[bytes]:
+    def _create(self, resource: str, namespace: str, obj: Obj) -> Response:
+        if resource != "events":
+            return _refusal(405, "MethodNotAllowed", "the sample cluster takes Events only")
+        name = obj["metadata"]["name"]
+        if (resource, namespace, name) in self._objects:
+            return _refusal(409, "AlreadyExists", f'{resource} "{name}" already exists')
+        self.put({**obj, "metadata": {**obj["metadata"], "namespace": namespace}})
+        return JSONResponse(self.get(resource, namespace, name), 201)
+
+    async def _watch(
+        self, resource: str, namespace: str | None, selector: str, since: int, seconds: float
+    ) -> AsyncIterator[bytes]:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
                     changed = self._changed
                     for _, event, (kind, space, _), obj in self._history[since:]:
                         if kind == resource and namespace in {None, space}:
+                            event = event if _labels_match(obj, selector) else "DELETED"
                             yield json.dumps({"type": event, "object": obj}).encode() + b"\n"
                     since = len(self._history)
                     await changed.wait()

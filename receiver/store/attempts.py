@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BindParameter, Integer, bindparam, case, cast, insert, null, or_, select, update
+from sqlalchemy import BindParameter, Boolean, Integer, bindparam, case, cast, insert, null, or_, select, update
 from sqlalchemy import Float as Real
 
 from receiver.config.model import Manners
@@ -88,6 +88,13 @@ class Done:
     """With `revision`: send once more after so many seconds."""
     confirm_at: float | None = None
     """With `revision` and without `confirm_in_s`: the time that is planned already."""
+    shadow: bool = False
+    """Nothing was sent: the destination is in shadow mode."""
+
+    @property
+    def outcome(self) -> AttemptOutcome:
+        """How the try ended."""
+        return AttemptOutcome.SHADOW if self.shadow else AttemptOutcome.OK
 
     @property
     def is_root(self) -> bool:
@@ -136,7 +143,11 @@ _SETTLE = (
     .values(
         **{**_KEPT, "unknown_part": null(), "unknown_at": null()},
         delivered=bindparam("b_revision"),
-        state=case((_LAGS, DeliveryState.PENDING.value), else_=DeliveryState.DELIVERED.value),
+        state=case(
+            (_LAGS, DeliveryState.PENDING.value),
+            (bindparam("b_shadow", type_=Boolean), DeliveryState.SHADOW.value),
+            else_=DeliveryState.DELIVERED.value,
+        ),
         due=case((_LAGS, NOW), else_=_CONFIRM),
         confirm_at=_CONFIRM,
         waiting_since=case((_LAGS, NOW), else_=null()),
@@ -243,11 +254,11 @@ async def finish_all(conn: Conn, done: Sequence[Done]) -> list[bool]:
 
     Where a newer revision has come since the story was read, the delivery lags again.
     """
-    sent = [_end_values(one.attempt, AttemptOutcome.OK, None, "") for one in done if one.attempt is not None]
+    sent = [_end_values(one.attempt, one.outcome, None, "") for one in done if one.attempt is not None]
     if sent:
         await conn.execute(_END, sent)
-        await audit.notes(conn, [_ended(one.row, one.part, AttemptOutcome.OK) for one in done if one.attempt])
-    if answered := [one.row.destination for one in done if one.part and one.failing]:
+        await audit.notes(conn, [_ended(one.row, one.part, one.outcome) for one in done if one.attempt])
+    if answered := [one.row.destination for one in done if one.part and one.failing and not one.shadow]:
         await manners.answered(conn, answered)
     ours = await _still_ours(conn, [one.row for one in done])
     good = [one for one, own in zip(done, ours, strict=True) if own]
@@ -285,6 +296,7 @@ def _done_values(one: Done) -> dict[str, Any]:
     return {
         **values,
         "b_revision": one.revision,
+        "b_shadow": one.shadow,
         "b_confirm_in": one.confirm_in_s,
         "b_confirm_at": one.confirm_at,
     }

@@ -39,6 +39,8 @@ class Kind(StrEnum):
     PRESS = "press"
     """What a person asked for, and the answer."""
     RETRY = "retry"
+    RECEIVED = "received"
+    """A webhook of Alertmanager; only while shadow mode is in force, for its report."""
     START = "start"
     STOP = "stop"
     RELOAD = "reload"

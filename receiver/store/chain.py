@@ -25,7 +25,7 @@ class Noted:
     link: str = ""
     """The link that was broken at the last look."""
     times: int = 0
-    """So many looks in a row found it broken."""
+    """So many looks in a row found a link broken; one that could not ask everybody and found none is not counted."""
     fires: str = ""
     """The link that our alert fires for."""
     since: float = 0.0

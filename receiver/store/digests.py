@@ -139,7 +139,9 @@ async def first_message(conn: Conn, destination: str, window_s: float) -> Delive
             deliveries.c.root.is_not(None),
             deliveries.c.firing.is_(True),
             deliveries.c.created > NOW - window_s,
-            deliveries.c.state.in_((DeliveryState.DELIVERED.value, DeliveryState.PENDING.value)),
+            deliveries.c.state.in_(
+                (DeliveryState.DELIVERED.value, DeliveryState.PENDING.value, DeliveryState.SHADOW.value)
+            ),
             deliveries.c.unknown_part.is_(None),
             or_(deliveries.c.claimed_until.is_(None), deliveries.c.claimed_until < NOW),
             _OPEN,

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, exists, false, func, literal_column,
 from receiver.model import Impact, StoryState
 from receiver.routing.matchers import Matcher, MatcherError, parse_matchers
 from receiver.store import search
+from receiver.store.engine import Conn
 from receiver.store.schema import deliveries, stories
 from receiver.wire import clean
 
@@ -98,6 +99,19 @@ def _matchers(value: str) -> tuple[Matcher, ...]:
 
 def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     """Return what the database can judge: everything but the matchers."""
+    found = _by_column(wanted)
+    if (holds := search.holds(wanted.text, found)) is not None:
+        found.append(holds)
+    return found
+
+
+async def is_cut(conn: Conn, wanted: Filter) -> bool:
+    """Tell whether more stories hold the words that are wanted than are looked at."""
+    return await search.is_cut(conn, wanted.text, _by_column(wanted))
+
+
+def _by_column(wanted: Filter) -> list[ColumnElement[bool]]:
+    """Return what can be said of a story without its words."""
     c = stories.c
     found: list[ColumnElement[bool]] = []
     if wanted.states:
@@ -115,8 +129,6 @@ def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     if wanted.receivers:
         told = and_(deliveries.c.story == c.id, deliveries.c.moved == "")
         found.append(exists().where(told, deliveries.c.receiver.in_(wanted.receivers)))
-    if (holds := search.holds(wanted.text)) is not None:
-        found.append(holds)
     if wanted.sees is not None:
         found.append(_seen(wanted.sees))
     return found

@@ -15,6 +15,7 @@ from receiver.store.engine import NOW, Conn
 from receiver.store.filters import Filter, conditions
 from receiver.store.listing import SHOWN_STATE
 from receiver.store.manners import BREAK_AFTER
+from receiver.store.needing import NEEDING
 from receiver.store.owners import Owner
 from receiver.store.schema import attempts, deliveries, destinations, stories
 
@@ -72,10 +73,29 @@ class Known:
     """Tries are counted from here on: an hour ago, or later where there were more than MOST_TRIES."""
 
 
-async def read(conn: Conn, *, sees: frozenset[Owner] | None = None) -> Known:
-    """Return how destinations do; with `sees` only those that were told of these owners' stories, and only of those."""
+Names = Mapping[str, tuple[str, ...]]
+"""What deliveries call destinations (payments/slack), by identity."""
+
+
+async def names(conn: Conn, sees: frozenset[Owner] | None = None) -> Names:
+    """Return where anything was ever to be told; with `sees` of these owners' stories. Reads all deliveries."""
+    d = deliveries.c
+    query = select(d.destination, d.label).distinct()
+    if sees is not None:
+        query = query.where(d.story.in_(select(stories.c.id).where(*conditions(Filter(sees=sees)))))
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in await conn.execute(query):
+        found[row.destination].append(row.label)
+    return {one: tuple(sorted(labels)) for one, labels in found.items()}
+
+
+async def read(conn: Conn, *, sees: frozenset[Owner] | None = None, named: Names | None = None) -> Known:
+    """Return how destinations do; with `sees` only those that were told of these owners' stories, and only of those.
+
+    `named` is what `names` said lately, for who asks often.
+    """
     now = float((await conn.execute(select(NOW))).scalar_one())
-    backlog = await _backlog(conn, sees)
+    backlog = await _backlog(conn, sees, await names(conn, sees) if named is None else named)
     tried, since = await _tries(conn, now, sees)
     rows = {row.identity: row for row in await conn.execute(select(destinations))}
     every = set(backlog) if sees is not None else {*backlog, *rows}
@@ -101,15 +121,16 @@ def _standing(row: Row[Any] | None, now: float) -> dict[str, Any]:
     return {}
 
 
-async def _backlog(conn: Conn, sees: frozenset[Owner] | None) -> dict[str, dict[str, Any]]:
+async def _backlog(conn: Conn, sees: frozenset[Owner] | None, named: Names) -> dict[str, dict[str, Any]]:
     d = deliveries.c
     query = select(
         d.destination, d.label, SHOWN_STATE.label("shown"), func.count().label("number"),
         func.min(d.waiting_since).label("oldest"),
-    ).group_by(d.destination, d.label, SHOWN_STATE)  # fmt: skip
+    ).where(NEEDING).group_by(d.destination, d.label, SHOWN_STATE)  # fmt: skip
     if sees is not None:
         query = query.where(d.story.in_(select(stories.c.id).where(*conditions(Filter(sees=sees)))))
     found: dict[str, dict[str, Any]] = defaultdict(lambda: {"names": ()})
+    found.update({one: {"names": labels} for one, labels in named.items()})
     for row in (await conn.execute(query)).all():
         of = found[row.destination]
         of["names"] = tuple(sorted({*of["names"], row.label}))
@@ -128,7 +149,8 @@ async def _tries(conn: Conn, now: float, sees: frozenset[Owner] | None) -> tuple
     counted = select(func.count().label("number"), func.min(newest.c.started).label("first")).select_from(newest)
     seen = (await conn.execute(counted)).one()
     since = max(now - HOUR_S, seen.first) if seen.number == MOST_TRIES else now - HOUR_S
-    wrong = case((newest.c.outcome != AttemptOutcome.OK.value, 1), else_=0)
+    good = (AttemptOutcome.OK.value, AttemptOutcome.SHADOW.value)
+    wrong = case((newest.c.outcome.not_in(good), 1), else_=0)
     query = (
         select(d.destination, func.count().label("tries"), func.sum(wrong).label("errors"))
         .select_from(newest)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import BindParameter, Integer, bindparam, func, insert, select, update
 
 from receiver.model import Alert
+from receiver.store import audit
+from receiver.store.audit import Note
 from receiver.store.codec import ALERT, dump, load
 from receiver.store.engine import NOW, Conn
 from receiver.store.schema import inbox, pulse
@@ -77,6 +79,23 @@ async def add_all(conn: Conn, bodies: Sequence[Sequence[NewEntry]]) -> Sequence[
         await conn.execute(_ADD, rows)
         conn.tell("inbox")
     return [None] * len(bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A webhook that is to be kept."""
+
+    entries: Sequence[NewEntry]
+    note: Note | None = None
+    """A line for the audit stream."""
+
+
+async def take_all(conn: Conn, bodies: Sequence[Taken]) -> Sequence[None]:
+    """Number and keep webhooks, in their order, each with its line."""
+    notes = [one.note for one in bodies if one.note is not None]
+    if notes:
+        await audit.notes(conn, notes)
+    return await add_all(conn, [one.entries for one in bodies])
 
 
 async def add(conn: Conn, source: str, alerts: Sequence[Alert]) -> None:

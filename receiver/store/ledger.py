@@ -14,8 +14,9 @@ from receiver.store.deliveries import COLUMNS, DeliveryRow, to_row
 from receiver.store.engine import Conn
 from receiver.store.filters import Filter, conditions
 from receiver.store.listing import SHOWN_STATE, Cursor
+from receiver.store.needing import NEEDING, STATES
 from receiver.store.owners import Owner
-from receiver.store.retrying import STUCK
+from receiver.store.retrying import PICKED, STUCK, STUCK_NOW, Pick
 from receiver.store.schema import attempts, deliveries, stories
 
 MOST_TRIES: Final = 2_000
@@ -24,6 +25,7 @@ TRIES_OF_ONE: Final = 20
 
 Sees = frozenset[Owner] | None
 d = deliveries.c
+_NEEDING: Final = frozenset(one.value for one in STATES)
 _NEWEST_FIRST: Final = (d.created.desc(), d.id.desc())
 
 
@@ -82,13 +84,13 @@ async def counts(conn: Conn, wanted: Wanted, *, sees: Sees = None) -> Mapping[st
     return {row.shown: row.number for row in await conn.execute(query)}
 
 
-async def stuck(conn: Conn, wanted: Wanted) -> list[DeliveryRow]:
+async def stuck(conn: Conn, wanted: Wanted) -> list[Pick]:
     """Return those of them that another try may help, newest first."""
     narrowed = replace(wanted, states=retryable(wanted.states))
     if not narrowed.states:
         return []
-    query = select(*COLUMNS).where(*_conditions(narrowed, None)).order_by(*_NEWEST_FIRST)
-    return [to_row(row) for row in await conn.execute(query)]
+    query = select(*PICKED).where(STUCK_NOW, *_conditions(narrowed, None)).order_by(*_NEWEST_FIRST)
+    return [Pick(row.id, row.label) for row in await conn.execute(query)]
 
 
 def retryable(states: Sequence[str]) -> tuple[str, ...]:
@@ -97,15 +99,12 @@ def retryable(states: Sequence[str]) -> tuple[str, ...]:
     return tuple(one for one in every if one in states) if states else every
 
 
-def may_be_retried(row: DeliveryRow) -> bool:
-    """Tell whether another try may help: what waits for its turn or is shown needs none."""
-    return row.state in STUCK
-
-
 def _conditions(wanted: Wanted, sees: Sees) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.states:
         found.append(SHOWN_STATE.in_(wanted.states))
+        if _NEEDING.issuperset(wanted.states):
+            found.append(NEEDING)  # says nothing new, but there is an index of it
     if wanted.destination:
         found.append(or_(d.label == wanted.destination, d.destination == wanted.destination))
     for column, value in ((d.receiver, wanted.receiver), (d.kind, wanted.kind), (d.story, wanted.story)):

@@ -17,7 +17,7 @@ from sqlalchemy import Row as DatabaseRow
 from receiver.store import digests
 from receiver.store.codec import ALERT, load
 from receiver.store.engine import Conn
-from receiver.store.filters import IS_OPEN, OPEN, Filter, conditions, matches
+from receiver.store.filters import IS_OPEN, OPEN, Filter, conditions, is_cut, matches
 from receiver.store.schema import alerts, deliveries, stories
 
 Cursor = tuple[float, str]
@@ -95,7 +95,8 @@ class Overview:
     next: Cursor | None
     """Behind this the next page begins; None: there is none."""
     scanned_all: bool = True
-    """False: only so many stories were judged, and there may be more behind `next`, even where this page is empty."""
+    """False: only so many stories were looked at. There may be more behind `next`, even where this page is empty, and
+    more that hold the words than are looked at: those are not behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +129,10 @@ async def counts(conn: Conn, wanted: Filter) -> Counts:
     states = tuple(one for one in wanted.states if one in OPEN)
     open_ones = replace(wanted, states=states or OPEN)
     if wanted.matchers:
-        rows, following, _ = await _chosen(conn, open_ones, _TO_COUNT, _FAILURE, None, MOST_COUNTED)
+        rows, following, whole = await _chosen(conn, open_ones, _TO_COUNT, _FAILURE, None, MOST_COUNTED)
         return _sums(
-            [(row.state, row.cause, row.namespace, row.impact, 1) for row in rows], capped=following is not None
+            [(row.state, row.cause, row.namespace, row.impact, 1) for row in rows],
+            capped=following is not None or not whole,
         )
     newest = select(*_TO_COUNT).where(_FAILURE, *conditions(open_ones)).order_by(c.opened.desc(), c.id.desc())
     # One more than is counted says whether there are more; it is the last, so it is one too many in any case.
@@ -143,7 +145,7 @@ async def counts(conn: Conn, wanted: Filter) -> Counts:
     if capped:
         last = min(range(len(found)), key=lambda at: found[at][5])
         found[last] = (*found[last][:4], found[last][4] - 1)
-    return _sums([row[:5] for row in found], capped=capped)
+    return _sums([row[:5] for row in found], capped=capped or await is_cut(conn, open_ones))
 
 
 def _sums(alike: Sequence[tuple[Any, ...]], *, capped: bool) -> Counts:
@@ -212,7 +214,9 @@ async def _chosen(
     query = select(*columns, *more).where(kind, *conditions(wanted)).order_by(c.opened.desc(), c.id.desc())
     if not judged:
         rows = list((await conn.execute(_behind(query, before).limit(limit + 1))).all())
-        return rows[:limit], _place(rows[limit - 1]) if len(rows) > limit else None, True
+        if len(rows) > limit:
+            return rows[:limit], _place(rows[limit - 1]), True
+        return rows, None, not await is_cut(conn, wanted)
     found: list[DatabaseRow[Any]] = []
     left = MOST_JUDGED
     while left > 0:
@@ -224,7 +228,7 @@ async def _chosen(
             if holds:
                 found.append(row)
         if len(rows) < step:
-            return found, None, True
+            return found, None, not await is_cut(conn, wanted)
         before = _place(rows[-1])
         left -= step
     return found, before, False

@@ -126,6 +126,12 @@ async def unpark(conn: Conn, destination: str) -> None:
     )
 
 
+async def told_at(conn: Conn, prefix: str) -> tuple[str, ...]:
+    """Return the identities beginning so that anything was ever to be told at."""
+    names = select(deliveries.c.destination).where(deliveries.c.destination.startswith(prefix, autoescape=True))
+    return tuple((await conn.execute(names.distinct())).scalars())
+
+
 async def left(conn: Conn, known: Collection[str]) -> int:
     """Put aside what waits for destinations that are no longer configured; return how many."""
     gone = update(deliveries).where(deliveries.c.due.is_not(None), deliveries.c.destination.not_in(known))
@@ -154,8 +160,11 @@ class Waiting:
     why: str
 
 
-async def in_need_of_fallback(conn: Conn, fallback_after_s: float) -> tuple[Waiting, ...]:
-    """Return deliveries of parked destinations, and roots and audible changes that have waited too long."""
+async def in_need_of_fallback(conn: Conn, fallback_after_s: float, but: Collection[str] = ()) -> tuple[Waiting, ...]:
+    """Return deliveries of parked destinations, and roots and audible changes that have waited too long.
+
+    `but` are destinations at which nobody is to be told anything.
+    """
     # Each half by its own index: this is asked all the time, and nearly all deliveries are neither.
     dead = select(deliveries.c.id).where(deliveries.c.state == literal_column(f"'{DeliveryState.DEAD.value}'"))
     begun = select(deliveries.c.id).where(deliveries.c.due.is_not(None))
@@ -167,6 +176,7 @@ async def in_need_of_fallback(conn: Conn, fallback_after_s: float) -> tuple[Wait
             deliveries.c.id.in_(union_all(dead, begun)),
             deliveries.c.fallen_back.is_(False),
             deliveries.c.fallback_for == "",
+            deliveries.c.destination.not_in(but),
             stories.c.test.is_(False),  # whoever sent it sees what becomes of it
             or_(
                 deliveries.c.state == DeliveryState.DEAD.value,

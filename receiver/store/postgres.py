@@ -201,6 +201,7 @@ def _engine(url: str, connections: int, *, read_only: bool) -> AsyncEngine:
         driver_url(url),
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,  # no row in a message: it holds what alerts said as they came (P6)
         pool_pre_ping=True,
         isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
         connect_args={**_KEPT_ALIVE, "options": options},

@@ -9,7 +9,18 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Row, Select, bindparam, select
 
-from receiver.model import Change, Digest, Entry, Outcome, Story, StoryAlert, StoryState, TimelineEntry, Told
+from receiver.model import (
+    Change,
+    DeliveryState,
+    Digest,
+    Entry,
+    Outcome,
+    Story,
+    StoryAlert,
+    StoryState,
+    TimelineEntry,
+    Told,
+)
 from receiver.store.codec import ACK, ALERT, DIGEST, EVIDENCE, IDENTITY, load, load_or_none, moment, moment_or_none
 from receiver.store.deliveries import COLUMNS, DeliveryRow, to_row
 from receiver.store.engine import NOW, Conn
@@ -148,7 +159,9 @@ def _story(
             TimelineEntry(one.revision, moment(one.at), Change(one.change), one.text, one.key) for one in timeline
         ),
         told=tuple(
-            Told(one.receiver, one.kind, one.destination, one.state, link_of(one)) for one in shows if not one.moved
+            Told(one.receiver, one.kind, one.destination, one.state, link_of(one))
+            for one in shows
+            if not one.moved and not (one.state is DeliveryState.SHADOW and link_of(one) is None)
         ),
         note=row.note,
         run=row.run,

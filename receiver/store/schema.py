@@ -100,6 +100,7 @@ stories = Table(
     Index("stories_state", "state", "opened"),
     Index("stories_opened", "opened", "id"),
     Index("stories_namespace", "namespace", "opened", "id"),
+    Index("stories_owner", "cluster", "namespace"),
     Index("stories_updated", "updated", "id"),
     Index(  # with all that sums are made of: SQLite has these columns behind the evidence
         "stories_open",
@@ -226,6 +227,13 @@ deliveries = Table(
     ),
     Index("deliveries_created", "created", "id"),
     Index("deliveries_dead", "story", sqlite_where=text("state = 'dead'")),
+    Index(
+        "deliveries_needing",
+        "created",
+        "id",
+        sqlite_where=text("due IS NOT NULL OR state IN ('dead', 'parked', 'pending', 'retrying')"),
+    ),
+    Index("deliveries_shadow", "destination", sqlite_where=text("state = 'shadow'")),
 )
 
 delivery_alerts = Table(

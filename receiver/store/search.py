@@ -19,7 +19,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Boolean, ColumnElement, Integer, Text, bindparam, insert, literal, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    true,
+    update,
+)
 from sqlalchemy import text as sql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -79,7 +93,10 @@ def terms_of(text: str) -> tuple[Term, ...]:
 
 
 class _Hits(FunctionElement[str]):
-    """The newest stories that hold the words: those of SQLite's query, or those of PostgreSQL's."""
+    """The newest stories that hold the words: those of SQLite's query, or those of PostgreSQL's.
+
+    Its last part is what else they must fulfil, by columns of `stories`: that name means the table within the query.
+    """
 
     type = Text()
     inherit_cache = True
@@ -87,30 +104,63 @@ class _Hits(FunctionElement[str]):
 
 @compiles(_Hits, "sqlite")
 def _hits_of_sqlite(element: _Hits, compiler: SQLCompiler, **more: Any) -> str:
-    query, _ = (compiler.process(one, **more) for one in element.clauses)
+    query, _, most, only = (compiler.process(one, **more) for one in element.clauses)
+    # Chosen by indexes of `stories` first, and compared by number: then no row of what else holds the words is read.
+    # The plus keeps SQLite from asking for the words once for each of them.
+    chosen = (
+        " AND +search_fts.rowid IN (SELECT sought.id FROM stories JOIN search AS sought ON sought.story = stories.id"  # noqa: S608  # bound values
+        f" WHERE {only})"
+    )
     return (
-        "(SELECT found.story FROM search_fts JOIN search AS found ON found.id = search_fts.rowid"  # noqa: S608  # a bound value
-        f" WHERE search_fts MATCH {query} ORDER BY search_fts.rowid DESC LIMIT {MOST_HITS})"
+        "(SELECT found.story FROM search_fts JOIN search AS found ON found.id = search_fts.rowid"  # noqa: S608  # bound values
+        f" WHERE search_fts MATCH {query}{chosen if _narrows(element) else ''}"
+        f" ORDER BY search_fts.rowid DESC LIMIT {most})"
     )
 
 
 @compiles(_Hits, "postgresql")
 def _hits_of_postgresql(element: _Hits, compiler: SQLCompiler, **more: Any) -> str:
-    _, query = (compiler.process(one, **more) for one in element.clauses)
+    _, query, most, only = (compiler.process(one, **more) for one in element.clauses)
     return (
-        "(SELECT found.story FROM search AS found JOIN stories AS told ON told.id = found.story"  # noqa: S608  # a bound value
-        f" WHERE found.words @@ CAST({query} AS tsquery) ORDER BY told.opened DESC, told.id DESC LIMIT {MOST_HITS})"
+        "(SELECT found.story FROM search AS found JOIN stories ON stories.id = found.story"  # noqa: S608  # bound values
+        f" WHERE found.words @@ CAST({query} AS tsquery){f' AND {only}' if _narrows(element) else ''}"
+        f" ORDER BY stories.opened DESC, stories.id DESC LIMIT {most})"
     )
 
 
-def holds(text: str) -> ColumnElement[bool] | None:
-    """Return the condition that a story is one of the newest that hold these words; None: there is no word in it."""
+def _narrows(element: _Hits) -> bool:
+    *_, only = element.clauses
+    return only is not _ANY
+
+
+_ANY: Final = true()
+
+
+def holds(text: str, only: Sequence[ColumnElement[bool]] = ()) -> ColumnElement[bool] | None:
+    """Return the condition that a story is one of the newest that hold these words; None: there is no word in it.
+
+    `only` are conditions on `stories`: the newest of those that fulfil them.
+    """
+    return _holds(text, only, MOST_HITS)
+
+
+async def is_cut(conn: Conn, text: str, only: Sequence[ColumnElement[bool]] = ()) -> bool:
+    """Tell whether more stories hold these words than `holds` lets through."""
+    condition = _holds(text, only, MOST_HITS + 1)
+    if condition is None:
+        return False
+    counted = select(func.count()).select_from(stories).where(condition)
+    return int((await conn.execute(counted)).scalar_one()) > MOST_HITS
+
+
+def _holds(text: str, only: Sequence[ColumnElement[bool]], most: int) -> ColumnElement[bool] | None:
     terms = terms_of(text)
     if not terms:
         return None
     of_sqlite = " AND ".join(f'"{" ".join(term.words)}"{" *" if term.prefix else ""}' for term in terms)
     of_postgresql = " & ".join(_tsquery(term) for term in terms)
-    hits = _Hits(literal(of_sqlite, Text), literal(of_postgresql, Text))
+    narrowed = and_(*only).self_group() if only else _ANY
+    hits = _Hits(literal(of_sqlite, Text), literal(of_postgresql, Text), literal_column(str(most)), narrowed)
     condition: ColumnElement[bool] = stories.c.id.op("IN", return_type=Boolean())(hits)
     return condition
 

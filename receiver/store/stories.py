@@ -242,6 +242,18 @@ async def open_of_plan(conn: Conn, uid: str, alias: str) -> tuple[str, ...]:
     return tuple(row.id for row in rows)
 
 
+async def open_of_namespace(conn: Conn, cluster: str, namespace: str) -> tuple[str, ...]:
+    """Return the open stories that a namespace owns."""
+    rows = await conn.execute(
+        select(stories.c.id).where(
+            stories.c.namespace == namespace,
+            stories.c.cluster == cluster,
+            stories.c.state != StoryState.RESOLVED.value,
+        )
+    )
+    return tuple(row.id for row in rows)
+
+
 async def open_after(conn: Conn, after: str, limit: int) -> tuple[str, ...]:
     """Return open stories in the order of their ids, which is that of their opening, from one on."""
     rows = await conn.execute(

@@ -14,7 +14,7 @@ from receiver.store.database import driver_url
 if TYPE_CHECKING:
     from types import TracebackType
 
-HEAD = "0006"
+HEAD = "0007"
 """The schema of this version: the newest of `migrations/versions`."""
 MIGRATING = 0x6D74_7602
 """Key of PostgreSQL's lock under which the schema is changed."""
@@ -33,7 +33,7 @@ def upgrade(url: str) -> str:
     if url.startswith("sqlite"):
         # The file holds what alerts say: nobody else on the machine reads it. SQLite's own side files take its mode.
         os.close(os.open(url.partition(":///")[2], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    engine = create_engine(driver_url(url))
+    engine = create_engine(driver_url(url), hide_parameters=True)
     try:
         if engine.dialect.name == "sqlite":
             with engine.connect() as conn:

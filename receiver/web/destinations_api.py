@@ -10,13 +10,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.guard import page
 from receiver.store import health
 from receiver.store.codec import moment_or_none
-from receiver.store.engine import Store
-from receiver.store.health import Health, Known, Standing
+from receiver.store.engine import Conn, Store
+from receiver.store.health import Health, Known, Names, Standing
+from receiver.store.owners import Owner
 from receiver.views import iso
+from receiver.web.lately import Lately
 from receiver.web.viewers import Viewer, Viewers, sight, viewer_of
 
 PATH: Final = "/api/v1/destinations"
@@ -26,9 +29,14 @@ _ORDER: Final = tuple(Standing)
 class Served(Protocol):
     """Whose destinations they are: `receiver.service.Service`."""
 
+    clock: Clock
     config: Config
     store: Store | None
     viewers: Viewers
+
+
+Named = Lately[frozenset[Owner] | None, Names]
+"""Where anything was ever to be told, by who looks: nearly always the same, and nothing is read for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +74,14 @@ class Table:
     known: Known
 
 
-async def table(config: Config, store: Store, viewer: Viewer) -> Table:
+async def table(config: Config, store: Store, viewer: Viewer, named: Named) -> Table:
     """Return what somebody may see of the destinations."""
     sees = await sight(viewer, store)
-    known = await store.browse(lambda conn: health.read(conn, sees=sees))
+
+    async def read(conn: Conn) -> Known:
+        return await health.read(conn, sees=sees, named=await named.of(sees, lambda: health.names(conn, sees)))
+
+    known = await store.browse(read)
     return Table(join(config, known.of, everything=sees is None), known)
 
 
@@ -89,12 +101,13 @@ def join(config: Config, known: Mapping[str, Health], *, everything: bool) -> tu
 
 def routes(service: Served) -> list[Route]:
     """Return the address."""
+    named = Named(service.clock)
 
     async def answer(request: Request) -> Response:
         if service.store is None:
             return JSONResponse({"error": "not ready"}, 503)
         viewer = viewer_of(request)
-        found = await table(service.config, service.store, viewer)
+        found = await table(service.config, service.store, viewer, named)
         since = iso(moment_or_none(found.known.tries_since))
         notes = {"missing": list(viewer.notes)} if viewer.notes else {}
         return JSONResponse({"items": [_json(one) for one in found.rows], "tries_since": since, **notes})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
@@ -13,13 +14,15 @@ from starlette.routing import Route
 from receiver.attempt import Destination
 from receiver.clock import Clock
 from receiver.config.model import Config
+from receiver.enrichers.autopilot import is_autopilots
 from receiver.enrichers.redact import Redactor
 from receiver.explain import explain
 from receiver.explain_input import read_alerts
 from receiver.guard import page
 from receiver.kube import Cluster
+from receiver.kube.kinds import KINDS
 from receiver.model import Alert, Identity
-from receiver.model.naming import named_by
+from receiver.model.naming import Named, named_by
 from receiver.web.viewers import Viewer, Viewers, viewer_of
 from receiver.wire import UnusableBodyError
 
@@ -59,11 +62,9 @@ def routes(service: Explaining) -> list[Route]:
 async def _explain(service: Explaining, raw: bytes, viewer: Viewer) -> Response:
     config, now = service.config, service.clock.now()
     try:
-        body = read_alerts(raw, now)
+        body = await asyncio.to_thread(read_alerts, raw, now, MAX_ALERTS)
     except UnusableBodyError as error:
         return _error(400, str(error))
-    if len(body.alerts) > MAX_ALERTS:
-        return _error(400, f"{len(body.alerts)} alerts, at most {MAX_ALERTS}: send fewer, or use the command")
     if len(service.destinations) < len(config.destinations):
         return _error(503, "not ready")
     explained = await explain(
@@ -82,13 +83,21 @@ async def _explain(service: Explaining, raw: bytes, viewer: Viewer) -> Response:
 async def is_shown(viewer: Viewer, identity: Identity, alert: Alert) -> bool:
     """May they see what clusters know of an alert's subject, and of all that its labels name?
 
-    Whoever may post an alert could else have any pod's log read to them.
+    Whoever may post an alert could else have any pod's log read to them, or what runs on a node.
     """
     if viewer.sees_all:
         return True
-    named = {(identity.cluster, one.namespace) for one in named_by(alert.labels)} if identity.kind != "plan" else set()
-    wanted = {identity.owner, *named}
+    named = named_by(alert.labels) if identity.kind != "plan" else ()
+    if identity.kind != "plan" and (is_autopilots(alert.labels) or not all(_of_a_namespace(one) for one in named)):
+        return False  # the platform is looked at then, whatever namespace the alert gives itself
+    wanted = {identity.owner, *((identity.cluster, one.namespace) for one in named)}
     return await viewer.allowed(wanted) == wanted
+
+
+def _of_a_namespace(named: Named) -> bool:
+    """Is it surely within its namespace? What only a cluster's discovery knows may be of the whole cluster."""
+    kind = KINDS.get(named.kind)
+    return kind is not None and kind.namespaced
 
 
 def _error(status: int, text: str) -> Response:

@@ -40,30 +40,27 @@ class Rights:
         """Return what each API server says that is configured and used; never raises for what one of them does."""
         asked = [one for one in config.clusters if one.must_gather is None and one.name in clusters]
         self._kept = {one: kept for one, kept in self._kept.items() if one in config.clusters}
-        review = config.web.visibility
-        answers = await asyncio.gather(
-            *(self._one(one, review is not None and review.cluster in ("", one.name)) for one in asked)
-        )
+        answers = await asyncio.gather(*(self._one(one, config) for one in asked))
         return {one.name: answer for one, answer in zip(asked, answers, strict=True)}
 
-    async def _one(self, config: ClusterConfig, reviews: bool) -> Lacking:
-        async with self._locks[config.name]:  # who looks at the same time waits for the same answer
-            kept = self._kept.get(config)
+    async def _one(self, cluster: ClusterConfig, config: Config) -> Lacking:
+        async with self._locks[cluster.name]:  # who looks at the same time waits for the same answer
+            kept = self._kept.get(cluster)
             if kept is not None and self._clock.monotonic() - kept[0] < FRESH_S:
                 return kept[1]
-            found = await _ask(config, reviews)
-            self._kept[config] = (self._clock.monotonic(), found)
+            found = await _ask(cluster, config)
+            self._kept[cluster] = (self._clock.monotonic(), found)
             return found
 
 
-async def _ask(config: ClusterConfig, reviews: bool) -> Lacking:
+async def _ask(cluster: ClusterConfig, config: Config) -> Lacking:
     from receiver.kube.review import missing_rights  # with the client below: a service without clusters spares it
-    from receiver.kube.rights import REVIEW, RIGHTS
+    from receiver.kube.rights import RIGHTS, beside
 
-    needed = [*(one for one in RIGHTS if not one.optional), *((REVIEW,) if reviews else ())]
+    needed = [*(one for one in RIGHTS if not one.optional), *beside(config, cluster.name)]
     try:
         lacking = await missing_rights(
-            config.name, config.kubeconfig_file, timeout_s=ANSWER_S, rights=needed, http=config.http
+            cluster.name, cluster.kubeconfig_file, timeout_s=ANSWER_S, rights=needed, http=cluster.http
         )
     except ClusterError as error:
         return Lacking(why=error.message)

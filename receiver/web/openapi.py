@@ -1,7 +1,8 @@
 """`GET /api/v1/openapi.json`: the HTTP API as OpenAPI 3.1, made of the routes that there are.
 
-Paths, what they hold and who may call them come from the routes; the rest is in `openapi_operations` and
-`openapi_schemas`. HEAD, which every GET answers without a body, is not listed. A test compares document and service.
+Paths, what they hold and who may call them come from the routes; the rest is in `openapi_operations` (the pages:
+`openapi_pages`) and `openapi_schemas` (large areas: a module each). What these are made of is in `openapi_parts` and
+`openapi_primitives`. HEAD, which every GET answers without a body, is not listed. A test compares document and service.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from receiver.config.model import Auth, Config
 from receiver.guard import READING, Rule, for_admins, rule_of
 from receiver.http import own_version
 from receiver.web import pagerduty_hook
-from receiver.web.openapi_operations import OPERATIONS, Operation, error
-from receiver.web.openapi_schemas import SCHEMAS, TEXT, Schema
+from receiver.web.openapi_operations import OPERATIONS
+from receiver.web.openapi_parts import Operation, error
+from receiver.web.openapi_primitives import TEXT, Schema
+from receiver.web.openapi_schemas import SCHEMAS
 
 VERSION: Final = "3.1.0"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -14,10 +14,8 @@ from receiver.config.model import Config
 from receiver.guard import ADMINS_ONLY, page
 from receiver.model import DeliveryState
 from receiver.store import retrying
-from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import Conn, Store
-from receiver.store.owners import Owner
-from receiver.store.retrying import STUCK, Choice, NotRetryableError
+from receiver.store.retrying import AT_ONCE, STUCK, Choice, NotRetryableError, Pick
 from receiver.web.actions_api import BadRequestError, json_body, refused, who
 from receiver.web.viewers import Viewers, sight, viewer_of
 
@@ -46,12 +44,18 @@ def routes(service: Retrying) -> list[Route]:
             if choice is not None and not viewer.sees_all:
                 return refused(403, f"a filter is {ADMINS_ONLY}; others name deliveries by ids")
             sees = await sight(viewer, service.store)
-            rows = await service.store.write(_work(ids, choice, sees, "" if dry else who(request)))
+
+            async def read(conn: Conn) -> list[Pick]:
+                return await (retrying.named(conn, ids, sees) if choice is None else retrying.chosen(conn, choice))
+
+            picks = await service.store.browse(read)
+            if not dry:
+                picks = await retrying.retry_all(service.store, picks, who(request))
         except BadRequestError as error:
             return refused(400, str(error))
         except NotRetryableError as error:
             return refused(409, f"{error}; {error.cure}")
-        return JSONResponse({"items": [row.id for row in rows], "dry_run": dry})
+        return JSONResponse({"items": [one.id for one in picks], "dry_run": dry})
 
     return [Route("/api/v1/deliveries/retry", page(service, answer), methods=["POST"])]
 
@@ -68,23 +72,16 @@ def _wanted(body: Mapping[str, Any]) -> tuple[tuple[str, ...], Choice | None]:
     return ids, choice
 
 
-def _work(ids: Sequence[str], choice: Choice | None, sees: frozenset[Owner] | None, by: str) -> Any:
-    """Return what is done in the store for `by`; empty: it is only looked."""
-
-    async def work(conn: Conn) -> list[DeliveryRow]:
-        rows = await retrying.named(conn, ids, sees) if choice is None else await retrying.chosen(conn, choice)
-        if by:
-            await retrying.retry(conn, rows, by)
-        return rows
-
-    return work
-
-
 def _ids(body: Mapping[str, Any]) -> tuple[str, ...]:
     found = body.get("ids", [])
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise BadRequestError("ids is no list of ids")
-    return tuple(found)
+    ids = tuple(dict.fromkeys(found))
+    if len(ids) > AT_ONCE:
+        raise BadRequestError(
+            f'more than {AT_ONCE} ids; send fewer at a time, or a filter such as {{"state": ["dead"]}}'
+        )
+    return ids
 
 
 def _choice(body: Mapping[str, Any]) -> Choice | None:
@@ -94,7 +91,10 @@ def _choice(body: Mapping[str, Any]) -> Choice | None:
     destination, receiver, since = (body.get(name, "") for name in ("destination", "receiver", "since"))
     try:
         wanted = tuple(DeliveryState(one) for one in ([states] if isinstance(states, str) else states))
+        retrying.check(wanted)
         within_s = parse_duration(since) if since else None
+    except NotRetryableError as error:
+        raise BadRequestError(f"{error}; {error.cure}") from None
     except (ValueError, TypeError) as error:
         raise BadRequestError(str(error)) from None
     if not isinstance(destination, str) or not isinstance(receiver, str):

@@ -142,6 +142,7 @@ class Status:
         return {
             "file": str(config.path),
             "hash": config.hash,
+            "shadow": list(config.shadowed),
             "loaded": _iso(self._figure("config_last_reload_success_timestamp_seconds")),
             "problems": [self._hide(one) for one in self._service.reload_problems[:MOST_PROBLEMS]],
             "included": [str(one) for one in config.included[:MOST_FILES]],

@@ -123,6 +123,7 @@ class Viewers:
         self._now = now
         self._config: Config | None = None
         self._owners: tuple[frozenset[Pair], float] | None = None
+        self._owning: asyncio.Task[frozenset[Pair]] | None = None
         self._tasks: set[asyncio.Task[bool]] = set()
         self._forget()
 
@@ -134,9 +135,10 @@ class Viewers:
 
     async def aclose(self) -> None:
         """End what is being asked."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *((self._owning,) if self._owning is not None else ())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def of(self, caller: Caller) -> Viewer:
         """Return what somebody who signed in may.
@@ -148,12 +150,20 @@ class Viewers:
         return Viewer(caller.name, caller.user, caller.groups, rule is None or _is_admin(caller, rule), self)
 
     async def owners(self, store: Store) -> frozenset[Pair]:
-        """Return whose stories there are, as of at most OWNERS_FRESH_S ago: to find out, all of them are read."""
+        """Return whose stories there are, as of at most OWNERS_FRESH_S ago; who asks meanwhile waits for one answer."""
         kept = self._owners
-        if kept is None or self._now() - kept[1] >= OWNERS_FRESH_S:
-            began = self._now()
-            kept = self._owners = (await store.browse(owners.every), began)
-        return kept[0]
+        if kept is not None and self._now() - kept[1] < OWNERS_FRESH_S:
+            return kept[0]
+        if self._owning is None or self._owning.done():
+            self._owning = asyncio.create_task(self._find_owners(store), name="owners")
+            self._owning.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._owning)
+
+    async def _find_owners(self, store: Store) -> frozenset[Pair]:
+        began = self._now()
+        found = await store.browse(owners.every)
+        self._owners = (found, began)
+        return found
 
     def notes(self) -> tuple[str, ...]:
         """Return which clusters did not answer lately, each a sentence for people."""

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from typer.testing import CliRunner
 
 from receiver.__main__ import app
-from receiver.kube.rights import RIGHTS
+from receiver.kube.rights import NAMESPACES, RIGHTS
 from tests.acceptance.harness import routes_yaml
 from tests.acceptance.plans import CLUSTER, cluster
 from tests.fakes import faults
@@ -206,6 +206,19 @@ async def test_the_right_to_ask_who_may_see_what_is_needed_where_visibility_asks
         f"✗ rights in cluster {asked}: refused: forbidden, needs create subjectaccessreviews.authorization.k8s.io "
         f"(for: who may see which stories); add to its ClusterRole: {rule}"
     ]
+
+
+async def test_the_rights_of_namespace_routing_are_needed_where_it_is_set(tmp_path: Path) -> None:
+    top = f"{CLUSTER}\nnamespace_routing: {{allow: {{receivers: ['*']}}}}"
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        file = config(vendors, tmp_path, top=top)
+        good = await lines(file, code=0)
+        api.forbidden = {("create", "events"), ("list", "configmaps")}
+        said = await lines(file, code=1)
+    assert f"✓ rights in cluster local: good: all {len({one.name for one in (*RIGHTS, *NAMESPACES)})}" in good
+    refused = [one.partition("needs ")[2].partition(" (for")[0] for one in said if "✗" in one]
+    assert refused == ["list configmaps", "create events"]
+    assert not any("skipped" in one and "configmaps" in one for one in said), "what is needed is not optional as well"
 
 
 def refused_token(api: KubernetesApi) -> None:

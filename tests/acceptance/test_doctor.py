@@ -312,7 +312,7 @@ async def test_an_alert_that_is_routed_elsewhere_is_named(tmp_path: Path) -> Non
     routes = [{"matchers": ['app="forklift"'], "receiver": "elsewhere"}]
     wrong = {"route": {"receiver": "mtv-receiver", "group_wait": "0s", "routes": routes}}
     async with street(tmp_path, wrong) as it:
-        found, links = await it.until("alertmanager")
+        found, links = await it.until("alertmanager", "routed to")
     assert found["answer"] == "Broken at Alertmanager: the alert is routed to elsewhere, not to mtv-receiver"
     assert """{matchers: ['app="forklift"'], receiver: mtv-receiver, continue: true}""" in links["alertmanager"]["cure"]
     assert links["alert"]["state"] == "good"
@@ -329,7 +329,7 @@ async def test_a_silence_is_named_with_its_end_who_made_it_and_why(tmp_path: Pat
             "startsAt": now.isoformat(), "endsAt": end.isoformat(), "createdBy": "ana", "comment": "maintenance",
         }  # fmt: skip
         made = (await it.http.post(f"{it.alertmanager}/api/v2/silences", json=body)).json()
-        found, links = await it.until("alertmanager")
+        found, links = await it.until("alertmanager", "silenced")
         shown = await doctor(tmp_path, "--prometheus", it.prometheus)
     assert "the alert is silenced until " in found["answer"]
     assert found["answer"].endswith('06:00 UTC by ana: "maintenance"')
@@ -344,7 +344,7 @@ async def test_an_inhibition_is_named_with_what_inhibits(tmp_path: Path) -> None
     async with street(tmp_path, {"inhibit_rules": [rule]}) as it:
         other = [{"labels": {"alertname": "ClusterUpgrade"}}]
         (await it.http.post(f"{it.alertmanager}/api/v2/alerts", json=other)).raise_for_status()
-        found, links = await it.until("alertmanager")
+        found, links = await it.until("alertmanager", "inhibited")
     assert found["answer"] == "Broken at Alertmanager: the alert is inhibited by ClusterUpgrade"
     assert "inhibit_rules" in links["alertmanager"]["cure"]
 

@@ -128,13 +128,46 @@ async def missed(folder: Path, seconds: float) -> None:
     await change(folder, "UPDATE jobs SET state = ? WHERE name = 'handover'", json.dumps({"told": at}))
 
 
+class Looks:
+    """Counts how often the schedule was looked at, to the end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ended = 0
+        look = shifts.Shifts.look
+
+        async def counted(one: shifts.Shifts) -> bool:
+            told = await look(one)
+            self.ended += 1
+            return told
+
+        monkeypatch.setattr(shifts, "LOOK_EVERY_S", 0.1)
+        monkeypatch.setattr(shifts.Shifts, "look", counted)
+
+    async def another(self, service: Running) -> None:
+        """Await a look that begins from now on, and that whatever it told has gone out."""
+        enough = self.ended + 2  # one may be under way
+
+        async def looked() -> bool:
+            return self.ended >= enough
+
+        await service.until(looked)
+        await service.idle()
+
+
+async def begun(service: Running) -> bool:
+    """Has the schedule noted since when it is looked at?"""
+    query = "SELECT 1 FROM jobs WHERE name = 'handover' AND state <> '{}'"
+    return bool(await asyncio.to_thread(ask, service.folder, query))
+
+
 async def test_it_is_told_once_in_final_form_to_who_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shifts, "LOOK_EVERY_S", 0.1)
+    looks = Looks(monkeypatch)
     async with FakeVendors() as vendors:
         config = routes_yaml(vendors, tmp_path, top=schedule(), receivers=RECEIVERS, route=ROUTE)
         async with running(config, vendors) as service:
             await happened(service)
-            await asyncio.sleep(0.5)
+            await service.until(lambda: begun(service))
+            await looks.another(service)
             assert vendors.slack_roots("#shift") == [], "what passed before anybody asked was not missed"
             await missed(tmp_path, 600)
             await vendors.until(lambda v: v.slack_roots("#shift"))
@@ -153,7 +186,7 @@ async def test_it_is_told_once_in_final_form_to_who_reads(tmp_path: Path, monkey
             (told,) = [one for one in await service.stories() if one["subject"].startswith("handover/")]
             rows = {one["kind"]: one["state"] for one in await service.deliveries(story=told["id"])}
             assert rows == {"slack": "delivered", "pagerduty": "skipped", "jira": "skipped"}
-            await asyncio.sleep(0.5)
+            await looks.another(service)
             assert len(vendors.slack_roots("#shift")) == 1
             assert vendors.slack_replies("#shift") == []
             found = await handed(service)
@@ -167,10 +200,6 @@ async def test_a_time_that_passed_while_nobody_was_there_is_made_up_for_after_th
     monkeypatch.setattr(shifts, "LOOK_EVERY_S", 0.1)
     async with FakeVendors() as vendors:
         config = routes_yaml(vendors, tmp_path, top=schedule(), receivers=RECEIVERS, route=ROUTE)
-
-        async def begun(service: Running) -> bool:
-            query = "SELECT 1 FROM jobs WHERE name = 'handover' AND state <> '{}'"
-            return bool(await asyncio.to_thread(ask, service.folder, query))
 
         async with running(config, vendors) as service:
             await service.until(lambda: begun(service))

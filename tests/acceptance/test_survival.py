@@ -165,6 +165,7 @@ async def test_what_was_told_before_a_restart_is_known_after_it(tmp_path: Path) 
 async def test_a_full_disk_is_said_and_lived_through_and_nothing_accepted_is_lost(tmp_path: Path) -> None:
     receivers = f"- name: platform\n  {pagerduty()}\n"
     accepted: set[int] = set()
+    secret, said = "Fa4eDiskPw77", ""
     async with (
         FakeVendors() as vendors,
         process(routes_yaml(vendors, tmp_path, top=FAST, receivers=receivers)) as service,
@@ -180,11 +181,19 @@ async def test_a_full_disk_is_said_and_lived_through_and_nothing_accepted_is_los
                     if not refused:
                         accepted.add(number)
                 assert "cannot be stored" in answer.json()["error"]
-                while (await http.get(f"{service.url}/-/ready")).status_code != 503:
+                # So large that SQLite fails while it inserts, where the error would hold what it inserts.
+                large = {"summary": f"password: {secret} " + "x" * 4_000_000, "z": secret}
+                told = {**plan(number), "annotations": large, "generatorURL": f"http://p/?token={secret}"}
+                said += answer.text + (await http.post(f"{service.url}/webhook", json=body(told))).text
+                while (ready := await http.get(f"{service.url}/-/ready")).status_code != 503:
                     await asyncio.sleep(0.05)
+                said += ready.text
             service.limit_files(most)
             await service.until_answers("/-/ready")
             await post_all(service.url, [number, number + 1], accepted)
         assert {number, number + 1} <= accepted
         await vendors.until(lambda v: len(v.incidents()) >= len(accepted), timeout=90)
         assert len(vendors.incidents()) == len(accepted)
+        log = service.log.read_text()
+        assert "webhook.not_stored" in log
+        assert secret not in said + log

@@ -28,6 +28,8 @@ class AlertmanagerApi:
         """The filters of every request that has some: rounds of reconciliation ask for all."""
         self.silences: list[dict[str, Any]] = []
         """The bodies of the silences that were made."""
+        self.takes: int | None = None
+        """So many silences it takes and no more; None: any number."""
         self.url = ""
         self._let_go = asyncio.Event()
 
@@ -48,7 +50,7 @@ class AlertmanagerApi:
 
     async def _silence(self, request: Request) -> Response:
         body = await request.json()
-        if self.behaves != "well":
+        if self.behaves != "well" or (self.takes is not None and len(self.silences) >= self.takes):
             return Response("out of order", 500)
         # What the real one demands: see its api/v2/openapi.yaml, postableSilence.
         wrong = [name for name in ("matchers", "startsAt", "endsAt", "createdBy", "comment") if not body.get(name)]

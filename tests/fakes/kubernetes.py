@@ -35,8 +35,10 @@ from tests.fakes.kubernetes_answers import (
     Server,
     discovery,
     event_line,
+    event_refusal,
     fields_match,
     labels_match,
+    metadata_of,
     status_answer,
 )
 from tests.fakes.kubernetes_store import KubernetesStore, Watcher
@@ -76,6 +78,10 @@ class KubernetesApi(KubernetesStore):
         self.expire_continue = 0
         """So many continue tokens are refused with 410."""
         self.ignore_table = False
+        self.ignore_metadata_only = False
+        """Whole objects come where only their metadata was asked for."""
+        self.ending: set[str] = set()
+        """Namespaces that are being deleted: nothing new is taken in them."""
         self.no_aggregated_discovery = False
         """As before Kubernetes 1.27."""
         self.also_served: list[tuple[str, str, str]] = []
@@ -204,6 +210,8 @@ class KubernetesApi(KubernetesStore):
                 refusal = self._review(await request.json())
             if refusal is None and resource == SUBJECT_REVIEWS and verb == "create":
                 refusal = self._subject_review(await request.json())
+            if refusal is None and resource == "events" and verb == "create" and found:
+                refusal = await self._create_event(found["ns"] or "", await request.json())
             response = refusal or self._serve(asked, found)
         finally:
             self._in_flight -= verb != "watch"
@@ -240,6 +248,22 @@ class KubernetesApi(KubernetesStore):
         subjects = [spec["user"], *(f"group:{group}" for group in spec.get("groups", ()))]
         allowed = any((one, asked["verb"], resource, asked["namespace"]) in self.may for one in subjects)
         return JSONResponse({**review, "status": {"allowed": allowed}}, 201)
+
+    async def _create_event(self, namespace: str, event: Obj) -> Response:
+        name = event["metadata"].get("name", "")
+        if namespace in self.ending:
+            text = f'events "{name}" is forbidden: unable to create new content in namespace {namespace}'
+            causes = [
+                {"reason": "NamespaceTerminating", "message": "is being terminated", "field": "metadata.namespace"}
+            ]
+            return status_answer(403, "Forbidden", text, details={"name": name, "kind": "events", "causes": causes})
+        if ("namespaces", "", namespace) not in self.objects:
+            return status_answer(404, "NotFound", f'namespaces "{namespace}" not found')
+        if text := event_refusal(event, namespace):
+            return status_answer(422, "Invalid", text)
+        if ("events", namespace, name) in self.objects:
+            return status_answer(409, "AlreadyExists", f'events "{name}" already exists')
+        return JSONResponse(await self.apply(event), 201)
 
     def _serve(self, asked: Asked, found: re.Match[str] | None) -> Response:
         if asked.path == "/version":
@@ -291,6 +315,9 @@ class KubernetesApi(KubernetesStore):
         group_version = group_version.rpartition("/")[0] if "/" in group_version else group_version
         kind = chosen[0]["kind"] if chosen else asked.resource.split(".")[0].removesuffix("s").capitalize()
         items = [self._told(obj) for obj in page]
+        if self._wants_metadata(asked):
+            items = [metadata_of(obj) if item is obj else item for item, obj in zip(items, page, strict=True)]
+            kind, group_version = "PartialObjectMetadata", "meta.k8s.io/v1"
         if group_version == "v1":  # typed lists leave the kind out of their items, custom resources do not
             items = [{k: v for k, v in item.items() if k not in {"kind", "apiVersion"}} for item in items]
         return JSONResponse(
@@ -304,7 +331,13 @@ class KubernetesApi(KubernetesStore):
         gone = since < self.compacted
         if gone and self.gone_as == "http":
             return status_answer(410, "Expired", f"too old resource version: {since} ({self.compacted})")
-        watcher = Watcher(asked.resource, namespace, self._wants_table(asked))
+        watcher = Watcher(
+            asked.resource,
+            namespace,
+            self._wants_table(asked),
+            asked.query.get("labelSelector", ""),
+            self._wants_metadata(asked),
+        )
         if gone:
             status = json.loads(bytes(status_answer(410, "Expired", f"too old resource version: {since}").body))
             watcher.queue.put_nowait(event_line({"type": "ERROR", "object": status}))
@@ -354,6 +387,9 @@ class KubernetesApi(KubernetesStore):
 
     def _wants_table(self, asked: Asked) -> bool:
         return not self.ignore_table and "as=Table" in asked.accept
+
+    def _wants_metadata(self, asked: Asked) -> bool:
+        return not self.ignore_metadata_only and "as=PartialObjectMetadata" in asked.accept
 
 
 @asynccontextmanager

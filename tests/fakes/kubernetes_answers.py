@@ -58,8 +58,11 @@ def table_row(obj: Obj, titles: list[str]) -> Obj:
     cells: list[Any] = [
         obj["metadata"].get("name", "") if t == "Name" else age if t == "AGE" else held.get(t) for t in titles
     ]
-    partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
-    return {"cells": cells, "object": partial}
+    return {"cells": cells, "object": metadata_of(obj)}
+
+
+def metadata_of(obj: Obj) -> Obj:
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
 
 
 def event_line(event: Obj) -> bytes:
@@ -86,10 +89,22 @@ def discovery(objects: Iterable[Obj], also: Iterable[tuple[str, str, str]], *, c
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
 
-def status_answer(code: int, reason: str, message: str) -> Response:
+def event_refusal(event: Obj, namespace: str) -> str:
+    """Return what the real server says against an Event that is made in a namespace; empty where it takes it."""
+    name = event["metadata"].get("name", "")
+    if len(name) > 253 or re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name) is None:
+        return f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of …'
+    if event["metadata"].get("namespace", namespace) != namespace:
+        return "the namespace of the provided object does not match the namespace sent on the request"
+    if event["involvedObject"].get("namespace", "") != namespace:
+        return "involvedObject.namespace: Invalid value: does not match event.namespace"
+    return ""
+
+
+def status_answer(code: int, reason: str, message: str, **more: Any) -> Response:
     body = {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": message, "reason": reason, "code": code,
+        "message": message, "reason": reason, "code": code, **more,
     }  # fmt: skip
     return JSONResponse(body, code)
 

@@ -11,7 +11,17 @@ from uuid import NAMESPACE_URL, uuid5
 
 import yaml
 
-from tests.fakes.kubernetes_answers import CLUSTER_SCOPED, PLAN_COLUMNS, Key, Obj, event_line, resource_of, table_row
+from tests.fakes.kubernetes_answers import (
+    CLUSTER_SCOPED,
+    PLAN_COLUMNS,
+    Key,
+    Obj,
+    event_line,
+    labels_match,
+    metadata_of,
+    resource_of,
+    table_row,
+)
 
 
 @dataclass(eq=False)
@@ -21,6 +31,8 @@ class Watcher:
     resource: str
     namespace: str | None
     table: bool
+    selector: str = ""
+    metadata_only: bool = False
     queue: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
     told_columns: bool = False
 
@@ -32,6 +44,7 @@ class KubernetesStore:
         self.objects: dict[Key, Obj] = {}
         self.revision = 1000
         self.history: list[tuple[int, str, Obj]] = []  # revision, event type, object
+        self._before: dict[int, Obj] = {}  # revision → the object that it changed or deleted
         self.compacted = 0
         """Watches from before this revision get 410."""
         self.logs: dict[tuple[str, str, str, bool], bytes] = {}
@@ -54,14 +67,18 @@ class KubernetesStore:
         self.revision += 1
         metadata["resourceVersion"] = str(self.revision)
         self.objects[key] = obj
+        if old is not None:
+            self._before[self.revision] = old
         await self._tell("MODIFIED" if old is not None else "ADDED", obj)
         return obj
 
     async def delete(self, kind: str, namespace: str, name: str) -> None:
         """Remove an object and tell the watchers."""
         key = next(k for k, obj in self.objects.items() if obj["kind"] == kind and k[1:] == (namespace, name))
-        obj = self.objects.pop(key)
+        old = self.objects.pop(key)
         self.revision += 1
+        self._before[self.revision] = old
+        obj: Obj = json.loads(json.dumps(old))
         obj["metadata"]["resourceVersion"] = str(self.revision)
         await self._tell("DELETED", obj)
 
@@ -79,6 +96,7 @@ class KubernetesStore:
         """Send a bookmark to every watch."""
         for watcher in self.watchers:
             kind = next((o["kind"] for (r, _, _), o in self.objects.items() if r == watcher.resource), "Plan")
+            kind = "PartialObjectMetadata" if watcher.metadata_only else kind
             stub = {
                 "apiVersion": "v1", "kind": kind, "spec": {},
                 "metadata": {"resourceVersion": str(self.revision), "creationTimestamp": None},
@@ -113,11 +131,22 @@ class KubernetesStore:
             self._changed.notify_all()
 
     def _offer(self, watcher: Watcher, event: str, obj: Obj) -> None:
-        if resource_of(obj) == watcher.resource and watcher.namespace in {None, obj["metadata"].get("namespace")}:
-            self._send(watcher, event, obj)
+        if resource_of(obj) != watcher.resource or watcher.namespace not in {None, obj["metadata"].get("namespace")}:
+            return
+        if watcher.selector:
+            # What a change takes out of a selection is told as deleted, what it brings in as added.
+            before = self._before.get(int(obj["metadata"]["resourceVersion"]))
+            was = before is not None and labels_match(before, watcher.selector)
+            holds = event != "DELETED" and labels_match(obj, watcher.selector)
+            if not was and not holds:
+                return
+            event = "DELETED" if not holds else event if was else "ADDED"
+        self._send(watcher, event, obj)
 
     def _send(self, watcher: Watcher, event: str, obj: Obj) -> None:
         told: Any = self._told(obj)
+        if watcher.metadata_only and told is obj and event != "BOOKMARK":
+            told = metadata_of(obj)
         if watcher.table:
             metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]}
             told = self._table([obj], metadata, columns=not watcher.told_columns)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from receiver.actions import API, PAGERDUTY, SLACK, Actor, Answer
+from receiver.alertmanagers import Alertmanagers
 from receiver.clock import SystemClock
+from receiver.metrics import Metrics
 from receiver.model import AlertStatus, PlanPhase, PlanState
 from receiver.silences import SilenceNotes
 from receiver.store import schema
-from tests.unit.hands import ANA, BOB, FAILED_LABELS, OWN, hands
+from tests.unit.hands import ANA, BOB, FAILED_LABELS, OF_PLAN, OWN, hands
 from tests.unit.recording import STARTED
 
 pytestmark = pytest.mark.anyio
@@ -209,6 +212,66 @@ async def test_an_alertmanager_that_does_not_answer_well_silences_nothing(tmp_pa
         assert await one.desk.rows(schema.silences) == []
 
 
+async def test_what_could_be_silenced_is_kept_and_the_answer_says_what_could_not_and_the_next_press_can(
+    tmp_path: Path,
+) -> None:
+    async with hands(tmp_path) as one:
+        await one.opens()
+        await one.fires("payments, oncall", {"alertname": "MTVPlanFailed", **OF_PLAN})
+        one.alertmanager.takes = 1
+        answer = await one.actions.silence(one.story, 4, ANA)
+        assert not answer.done
+        assert answer.text.startswith("Silenced in part for 4 h by Ana Costa through the API, until ")
+        assert answer.text.endswith(
+            ": alertname=MigrationFailed and plan=7c1e0b52; not silenced: alertname=MTVPlanFailed and plan=7c1e0b52."
+            " Alertmanager main refuses the silence (HTTP 500: out of order); try again for the rest."
+        )
+        assert [(kept.id, kept.story) for kept in await one.desk.rows(schema.silences)] == [("silence-1", one.story)]
+        (change, said) = (await one.said())[-1]
+        assert change == "silenced"
+        assert said.endswith("not silenced: alertname=MTVPlanFailed and plan=7c1e0b52")
+        one.alertmanager.takes = None
+        again = await one.actions.silence(one.story, 4, BOB)
+        assert again.done
+        assert [made["matchers"][0]["value"] for made in one.alertmanager.silences[-2:]] == [
+            "MigrationFailed", "MTVPlanFailed"
+        ]  # fmt: skip
+        assert (await one.actions.silence(one.story, 4, ANA)).text.startswith("It is silenced until ")
+
+
+async def test_where_nothing_could_be_silenced_nothing_is_said_to_be(tmp_path: Path) -> None:
+    async with hands(tmp_path) as one:
+        await one.opens()
+        one.alertmanager.takes = 0
+        answer = await one.actions.silence(one.story, 4, ANA)
+        assert (answer.done, answer.text) == (
+            False,
+            "Alertmanager main refuses the silence (HTTP 500: out of order); nothing is known to be silenced.",
+        )
+        assert await one.desk.rows(schema.silences) == []
+
+
+async def test_a_silence_of_a_story_that_ended_meanwhile_is_kept_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Alertmanagers.silence
+
+    async def ends_meanwhile(*given: Any, **more: Any) -> str:
+        number = await made(*given, **more)
+        await one.fires("payments, oncall", status=AlertStatus.RESOLVED)
+        return number
+
+    monkeypatch.setattr(Alertmanagers, "silence", ends_meanwhile)
+    async with hands(tmp_path) as one:
+        await one.opens()
+        answer = await one.actions.silence(one.story, 4, ANA)
+        assert not answer.done
+        assert answer.text.startswith("This story is over: fixed at ")
+        assert "Meanwhile its alerts were silenced at main until " in answer.text
+        assert [kept.id for kept in await one.desk.rows(schema.silences)] == ["silence-1"]
+        assert [(press.done, press.text) for press in await one.pressed()] == [(False, answer.text)]
+
+
 async def test_only_our_own_alerts_cannot_be_silenced_in_alertmanager(tmp_path: Path) -> None:
     async with hands(tmp_path) as one:
         await one.fires("payments", OWN, source="mtv-receiver/watch")
@@ -243,7 +306,7 @@ async def test_people_are_told_once_that_a_silence_ends_soon(tmp_path: Path) -> 
     async with hands(tmp_path) as one:
         await one.opens()
         await one.actions.silence(one.story, 1, ANA)
-        notes = SilenceNotes(one.desk.store, one.desk.teller, SystemClock(), on_change=lambda: None)
+        notes = SilenceNotes(one.desk.store, one.desk.teller, SystemClock(), Metrics([]), on_change=lambda: None)
         await notes.round()
         assert [change for change, _ in await one.said()].count("silenced") == 1  # an hour is left
         now = datetime.now(UTC).timestamp()
@@ -265,7 +328,7 @@ async def test_the_end_of_a_silence_that_a_longer_one_outlasts_is_no_news(tmp_pa
         now = datetime.now(UTC).timestamp()
         await one.desk.set(schema.silences, {"until": now + 500}, id="silence-1")
         before = await one.said()
-        await SilenceNotes(one.desk.store, one.desk.teller, SystemClock(), on_change=lambda: None).round()
+        await SilenceNotes(one.desk.store, one.desk.teller, SystemClock(), Metrics([]), on_change=lambda: None).round()
         assert await one.said() == before
 
 

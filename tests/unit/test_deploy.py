@@ -22,7 +22,7 @@ from receiver.cli.serve import STOP_TIMEOUT_S, address, open_door
 from receiver.config.load import check
 from receiver.destinations.registry import ALL
 from receiver.kube.account import ACCOUNT
-from receiver.kube.rights import REVIEW, RIGHTS
+from receiver.kube.rights import NAMESPACES, REVIEW, RIGHTS
 from receiver.metrics import Metrics
 from receiver.web.openapi_operations import OPERATIONS
 from receiver.work import DRAIN_S
@@ -372,6 +372,8 @@ def test_the_account_may_do_what_the_table_of_rights_says_and_nothing_else(name:
 def test_options_add_and_take_away_what_they_say(objects: Any) -> None:
     review = (REVIEW.verb, REVIEW.group, REVIEW.resource)
     assert granted(objects("components/access-reviews")) == sorted([*TABLE, review])
+    more = {(right.verb, right.group, right.resource) for right in NAMESPACES}
+    assert {*granted(objects("components/namespace-routing"))} == {*TABLE, *more}
     things = objects("components/namespaced-logs")
     assert granted(things) == [right for right in TABLE if right != LOGS]
     assert granted(things, "RoleBinding") == [LOGS]

@@ -211,11 +211,14 @@ FIRES = Noted("rule", 2, "rule", 1.0)
     [
         (Noted(), [RED], "", []),
         (Noted("rule", 1), [RED], "rule", ["firing"]),
-        (Noted("metric", 1), [RED], "", []),
+        (Noted("metric", 1), [RED], "rule", ["firing"]),
+        (Noted(), [replace(RED, id="metric")], "", []),
         (FIRES, [RED], "rule", []),
         (FIRES, [], "", ["resolved"]),
         (FIRES, [Finding(State.UNASKED, "no answer", id="metric")], "rule", []),
         (Noted("metric", 1, "rule", 1.0), [replace(RED, id="metric")], "metric", ["resolved", "firing"]),
+        (FIRES, [replace(RED, id="metric")], "rule", []),
+        (Noted("metric", 5, "rule", 1.0), [RED], "rule", []),
         (Noted("rule", 1), [replace(RED, meant=True)], "", []),
         (Noted("destinations", 1), [replace(RED, id="destinations")], "", []),
     ],
@@ -226,6 +229,28 @@ def test_only_what_stays_broken_is_told_and_it_ends(
     after, alerts = conclude(before, found, 100.0)
     assert after.fires == fires
     assert [one.status.value for one in alerts] == told
+
+
+UNASKED = Finding(State.UNASKED, "no answer", id="alertmanager")
+ELSEWHERE = replace(RED, id="metric")
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ([[RED], [ELSEWHERE], [RED], [ELSEWHERE], [RED]], [2]),  # to and fro: told once
+        ([[RED], [UNASKED], [RED], [UNASKED], [RED]], [3]),
+        ([[ELSEWHERE], [UNASKED], [UNASKED], [RED]], [4]),
+        ([[RED], [], [RED], [], [ELSEWHERE]], []),  # whole in between
+        ([[UNASKED], [UNASKED], [RED]], []),
+    ],
+)
+def test_a_chain_that_is_never_seen_whole_is_told(looks: list[list[Finding]], told: list[int]) -> None:
+    noted, said = Noted(), []
+    for number, found in enumerate(looks, 1):
+        noted, alerts = conclude(noted, found, 100.0 + number)
+        said += [number for _ in alerts]
+    assert said == told
 
 
 @pytest.fixture

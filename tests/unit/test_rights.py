@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
+from receiver.config.load import check
+from receiver.destinations.registry import ALL
 from receiver.kube.discovery import may_read
 from receiver.kube.kinds import Kind
-from receiver.kube.rights import RIGHTS
+from receiver.kube.rights import NAMESPACES, RIGHTS, beside
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deploy" / "rights"
@@ -81,3 +83,23 @@ def test_the_page_about_clusters_lists_every_right_with_what_it_is_for() -> None
     rows = re.findall(r"^\| `((?:get|list|watch) [^`]+)` \| (.+?) \|$", page, re.MULTILINE)
     wanted = [(one.name, one.needed_for + (f" ({one.optional})" if one.optional else "")) for one in RIGHTS]
     assert rows == wanted
+
+
+def test_the_page_about_clusters_lists_what_namespace_routing_takes() -> None:
+    page = (ROOT / "docs" / "clusters.md").read_text()
+    table = page[page.index("| With `namespace_routing`") :].partition("\n\n")[0]
+    rows = re.findall(r"^\| ((?:get|list|watch|create) [^|]+) \| (.+?) \|$", table, re.MULTILINE)
+    assert rows == [(one.name, one.needed_for) for one in NAMESPACES]
+
+
+def test_options_take_rights_beside_the_table(tmp_path: Path) -> None:
+    def taken(more: str) -> tuple[object, ...]:
+        file = tmp_path / "routes.yaml"
+        receivers = "receivers: [{name: a, pagerduty_configs: [{routing_key_env: K}]}]"
+        file.write_text(f"{receivers}\nroute: {{receiver: a}}\n{more}\n")
+        config, problems = check(file, ALL)
+        assert config is not None, problems
+        return beside(config, "local")
+
+    assert taken("") == ()
+    assert taken("namespace_routing: {allow: {receivers: [a]}}") == NAMESPACES

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from receiver.clock import Clock
 from receiver.guard import ADMINS_ONLY, Guarding
 from receiver.guard import page as guarded
 from receiver.model import DeliveryState
-from receiver.store import ledger, retrying
-from receiver.store.deliveries import DeliveryRow
+from receiver.store import ledger, needing, retrying
 from receiver.store.engine import Conn, Store
 from receiver.store.ledger import Line, Wanted
 from receiver.store.links import link_of
 from receiver.store.listing import shown_state
-from receiver.store.retrying import NotRetryableError
-from receiver.web.destinations_api import Shown, table
+from receiver.store.owners import Owner
+from receiver.store.retrying import NotRetryableError, Pick
+from receiver.web.destinations_api import Named, Shown, table
+from receiver.web.lately import Lately
 from receiver.web.pages.site import HEADERS, Served, Site
 from receiver.web.pages.story import SOMEBODY, form
 from receiver.web.paging import BadCursorError, read_cursor
@@ -35,12 +37,7 @@ NAMED: Final = 20
 MAX_DIGITS: Final = 9
 PATH: Final = "/deliveries"
 RETRY: Final = "/deliveries/retry"
-ATTENTION: Final = (
-    DeliveryState.PARKED.value,
-    DeliveryState.DEAD.value,
-    DeliveryState.RETRYING.value,
-    DeliveryState.PENDING.value,
-)
+ATTENTION: Final = tuple(one.value for one in needing.STATES)
 """What is shown where no state is named."""
 STATES: Final = (
     *ATTENTION,
@@ -53,6 +50,7 @@ MAX_VALUE: Final = 500
 class Listed(Guarding, Served, Protocol):
     """What is listed: `receiver.service.Service`."""
 
+    clock: Clock
     store: Store | None
 
 
@@ -94,6 +92,8 @@ class DeliveryPages:
     def __init__(self, service: Listed, site: Site) -> None:
         self._service = service
         self._site = site
+        self._named = Named(service.clock)
+        self._counts: Lately[tuple[Wanted, frozenset[Owner] | None], Mapping[str, int]] = Lately(service.clock)
 
     async def listed(self, request: Request) -> Response:
         """The page."""
@@ -111,10 +111,12 @@ class DeliveryPages:
 
         async def read(conn: Conn) -> tuple[ledger.Page, Mapping[str, int]]:
             page = await ledger.page(conn, chosen.wanted, before, ON_A_PAGE, sees=sees)
-            return page, await ledger.counts(conn, chosen.wanted, sees=sees)
+            every = replace(chosen.wanted, states=())
+            counts = await self._counts.of((every, sees), lambda: ledger.counts(conn, every, sees=sees))
+            return page, counts
 
         page, counts = await store.browse(read)
-        found = await table(self._service.config, store, viewer)
+        found = await table(self._service.config, store, viewer, self._named)
         stuck = sum(counts.get(one, 0) for one in ledger.retryable(chosen.wanted.states))
         return self._site.page(
             request, "deliveries.html", 400 if wrong else 200, wrong=wrong, said=chosen.said, counts=counts,
@@ -161,14 +163,12 @@ class DeliveryPages:
         viewer, by = viewer_of(request), request.state.user or SOMEBODY
         sees = await sight(viewer, store)
 
-        async def work(conn: Conn) -> int:
-            rows: list[DeliveryRow]
-            rows = await retrying.named(conn, [one], sees) if one else await ledger.stuck(conn, chosen.wanted)
-            await retrying.retry(conn, rows, by)
-            return len(rows)
+        async def read(conn: Conn) -> list[Pick]:
+            return await (retrying.named(conn, [one], sees) if one else ledger.stuck(conn, chosen.wanted))
 
         try:
-            done = await store.write(work)
+            done = len(await retrying.retry_all(store, await store.browse(read), by))
+            self._counts.forget()
         except NotRetryableError as error:
             return self._site.page(request, "error.html", 409, said=str(error), cure=_first_up(error.cure) + ".")
         return RedirectResponse(self._site.url(PATH, **chosen.said, retried=done), 303, HEADERS)
@@ -228,7 +228,7 @@ def _told(line: Line) -> Told:
     link = link_of(row)
     reasons = tuple(f"{one.text} ({one.route})" if one.route else one.text for one in row.reasons)
     state = shown_state(row).value
-    return Told(line, state, link.url if link else "", link.text if link else "", reasons, ledger.may_be_retried(row))
+    return Told(line, state, link.url if link else "", link.text if link else "", reasons, retrying.may_be_retried(row))
 
 
 def _first_up(text: str) -> str:

@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from receiver.attempt import Destination
-from receiver.config.model import Config
+from receiver.chosen import Destinations
+from receiver.config.model import Config, DestinationConfig
 from receiver.config.pasted import check_pasted
 from receiver.config.problems import Problem
 from receiver.destinations.registry import ALL
@@ -30,6 +31,7 @@ from receiver.guard import page as guarded
 from receiver.model import Identity
 from receiver.rendering.renderer import StoryRenderer
 from receiver.rendering.templates import Templates
+from receiver.self_service import Asked, asked, unread
 from receiver.store import reading
 from receiver.store.engine import Store
 from receiver.web import explain_api
@@ -46,10 +48,14 @@ MAX_FORM: Final = 1_048_576
 WITHIN_S: Final = 25.0
 """Longer nobody waits for a page. Reading a large configuration, which cannot be broken off, takes some seconds."""
 AT_ONCE: Final = 2
+MAX_IN_HAND: Final = 6
+"""Pasted configurations that are judged or wait for it: who comes later could not be answered WITHIN_S anyway."""
 MAX_OPEN: Final = 60
 """A tree with more routes is shown folded, but for what alerts match."""
 SHOWN_PREVIEWS: Final = 2
 MAX_PREVIEWS: Final = 40
+MOST_ASKED: Final = 200
+"""Wishes of namespaces that are drawn; all of them stand in the JSON."""
 KINDS: Final = {kind.kind: kind for kind in ALL}
 
 
@@ -74,14 +80,31 @@ def routes(service: Routing, site: Site) -> list[Route]:
     tester = Tester(service, site)
 
     async def as_json(request: Request) -> Response:
-        del request
-        return JSONResponse({"route": tree_of(service.config, service.clock.now()).json()})
+        shown = await asked_of(service, viewer_of(request))
+        tree = tree_of(service.config, service.clock.now())
+        return JSONResponse({"route": tree.json(), "namespaces": [_asked_json(one) for one in shown]})
 
     return [
         Route("/routes", guarded(service, tester.empty, HEADERS)),
         Route("/routes", guarded(service, tester.tried, HEADERS), methods=["POST"]),
         Route(PATH, guarded(service, as_json)),
     ]
+
+
+async def asked_of(service: Routing, viewer: Viewer) -> tuple[Asked, ...]:
+    """Return what namespaces ask for, as far as it is shown to somebody: what is refused first."""
+    found = asked(service.config, service.clusters)
+    allowed = await viewer.allowed((one.cluster, one.namespace) for one in found)
+    seen = (one for one in found if (one.cluster, one.namespace) in allowed)
+    return tuple(sorted(seen, key=lambda one: not one.wish.refused))
+
+
+def _asked_json(one: Asked) -> dict[str, str | bool]:
+    wish = one.wish
+    return {
+        "cluster": one.cluster, "namespace": one.namespace, "asks_for": wish.text,
+        "granted": not wish.refused, "refused": wish.refused,
+    }  # fmt: skip
 
 
 class Tester:
@@ -114,6 +137,9 @@ class Tester:
             return await self._page(request, said, 400, wrong="Choose a stored alert, or paste one.")
         if len(self._service.destinations) < len(self._service.config.destinations):
             return await self._page(request, said, 503, wrong="Not ready yet: try again in a moment.")
+        if question.config and len(self._tasks) >= MAX_IN_HAND:
+            wrong = f"{MAX_IN_HAND} pasted configurations are being tried already: try again in a moment."
+            return await self._page(request, said, 503, wrong=wrong)
         try:
             async with asyncio.timeout(WITHIN_S):
                 answer = await (self._pasted(question) if question.config else self._running(request, question))
@@ -184,6 +210,8 @@ class Tester:
             at=question.now if question else None, marks=marks_of(explained), folded=tree.size > MAX_OPEN,
             offered=await self._offered(viewer), receivers=sorted({*service.config.receivers, *config.receivers}),
             alerts=[_shown(one, config, said["why_not"]) for one in explained], shown_previews=SHOWN_PREVIEWS,
+            asked=await asked_of(service, viewer), rules=service.config.namespace_routing,
+            unread=unread(service.config, service.clusters), most_asked=MOST_ASKED,
             rejected=question.body.rejected if question else (), notes=viewer.notes, many=len(explained) > 1,
         )  # fmt: skip
 
@@ -212,6 +240,8 @@ def _shown(one: Explained, config: Config, receiver: str) -> dict[str, Any]:
 
 def judged_apart(question: given.Question, patterns: Sequence[str], until: float) -> Answer:
     """Judge by a pasted configuration, in a thread. Raises TimeoutError."""
+    if time.monotonic() > until:
+        raise TimeoutError("nobody waits for it any more")
     config, problems = check_pasted(question.config.encode("utf-8", "replace"), ALL)
     if config is None:
         return Answer(None, problems)
@@ -223,11 +253,13 @@ async def _explained(
 ) -> tuple[Explained, ...]:
     words = StoryRenderer(Templates(None), lambda _: None)
     async with httpx2.AsyncClient(transport=_NoTransport()) as client:
-        destinations = {}
-        for one in config.destinations:
+
+        def make(one: DestinationConfig) -> Destination:
             pressable = one.kind == "slack" and config.web.slack_signing_secret is not None
             sender = KINDS[one.kind].build(replace(one, templates_dir=None, interactive=pressable), client, words)
-            destinations[one.identity] = Destination(one, sender, str, asyncio.Semaphore(1))
+            return Destination(one, sender, str, asyncio.Semaphore(1))
+
+        destinations = Destinations(config, {one.identity: make(one) for one in config.destinations}, make)
         return await explain(
             config,
             question.body.alerts,

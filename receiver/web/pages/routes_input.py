@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -71,11 +72,9 @@ def question_of(said: Mapping[str, str], now: datetime) -> Question:
     if not said["alert"]:
         return Question(said, at)
     try:
-        body = read_pasted(said["alert"], at)
+        body = read_pasted(said["alert"], at, MAX_ALERTS)
     except (UnusableBodyError, MatcherError) as error:
         raise UnusableError(f"The alert cannot be read: {error}.") from None
-    if len(body.alerts) > MAX_ALERTS:
-        raise UnusableError(f"{len(body.alerts)} alerts, at most {MAX_ALERTS}: paste fewer, or use `explain`.")
     return Question(said, at, body)
 
 
@@ -90,10 +89,10 @@ def _moment(text: str) -> datetime:
     return found
 
 
-def read_pasted(text: str, now: datetime) -> Body:
+def read_pasted(text: str, now: datetime, at_most: float = math.inf) -> Body:
     """Return the alerts of a JSON text, or the one that labels describe. Raises UnusableBodyError, MatcherError."""
     if _JSON.match(text):
-        return read_alerts(text.encode("utf-8", "replace"), now)
+        return read_alerts(text.encode("utf-8", "replace"), now, at_most)
     labels: dict[str, str] = {}
     for line in text.splitlines():
         for matcher in parse_matchers(line.strip().rstrip(",")):

@@ -67,7 +67,13 @@ class Site:
         """Return a page: the `template` of `web/html/` with these values."""
         user = getattr(request.state, "user", "")
         text = self._templates.get_template(template).render(
-            {"path": request.url.path, "user": user, "now": self._service.clock.now(), **values}
+            {
+                "path": request.url.path,
+                "user": user,
+                "now": self._service.clock.now(),
+                "shadow": self._service.config.shadow_notice,
+                **values,
+            }
         )
         return HTMLResponse(text, status, HEADERS)
 

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.clock import Clock
 from receiver.guard import Guarding
 from receiver.guard import page as guarded
 from receiver.model import Impact, StoryState
@@ -18,6 +17,7 @@ from receiver.store import digests, filters, overview
 from receiver.store.engine import Conn, Store
 from receiver.store.filters import Filter
 from receiver.store.overview import Counts
+from receiver.web.lately import Lately
 from receiver.web.pages.site import HEADERS, Served, Site
 from receiver.web.paging import BadCursorError, cursor_of, read_cursor
 from receiver.web.viewers import sight, viewer_of
@@ -25,8 +25,6 @@ from receiver.web.viewers import sight, viewer_of
 ON_A_PAGE: Final = 50
 MEMBERS: Final = 100
 SHOWN_COUNTS: Final = 12
-FRESH_S: Final = 5.0
-MOST_KEPT: Final = 100
 OPEN: Final = (StoryState.FIRING.value, StoryState.RERUNNING.value)
 STATES: Final = (
     ("", "Open"),
@@ -53,29 +51,10 @@ class Chosen:
     """The same as it stands in the address."""
 
 
-class Sums:
-    """The numbers beside the list: at most FRESH_S old, since counting costs more than the list itself."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._kept: dict[Filter, tuple[float, Counts]] = {}
-
-    async def of(self, conn: Conn, wanted: Filter) -> Counts:
-        """Return the numbers of what is wanted."""
-        now = self._clock.monotonic()
-        kept = self._kept.get(wanted)
-        if kept is not None and now - kept[0] < FRESH_S:
-            return kept[1]
-        counts = await overview.counts(conn, wanted)
-        self._kept = {one: (at, held) for one, (at, held) in self._kept.items() if now - at < FRESH_S}
-        if len(self._kept) < MOST_KEPT:
-            self._kept[wanted] = (now, counts)
-        return counts
-
-
 def routes(service: Listed, site: Site) -> list[Route]:
     """Return the address."""
-    sums = Sums(service.clock)
+    # Counting costs more than the list itself.
+    sums: Lately[Filter, Counts] = Lately(service.clock)
 
     async def listed(request: Request) -> Response:
         store = service.store
@@ -101,7 +80,8 @@ def routes(service: Listed, site: Site) -> list[Route]:
                 if one.kind == digests.KIND
             }
             # The numbers beside the states are those of all of them.
-            counts = await sums.of(conn, replace(chosen.filter, states=()))
+            every = replace(chosen.filter, states=())
+            counts = await sums.of(every, lambda: overview.counts(conn, every))
             return {"found": found, "members": members, "counts": counts}
 
         values = await store.browse(read)

@@ -66,13 +66,58 @@ function fragment(html) {
   return holder.content;
 }
 
+const FIELDS = "input:not([type=hidden]), textarea, select";
+
+// Is somebody typing here, or is there something that was not sent?
+function inUse(root) {
+  const active = document.activeElement;
+  if (active && active !== document.body && root.contains(active) && active.matches(FIELDS)) return true;
+  return [...root.querySelectorAll(FIELDS)].some((one) => {
+    if (one.matches("select")) return one.selectedIndex !== Math.max([...one.options].findIndex((o) => o.defaultSelected), 0);
+    return one.matches("[type=checkbox], [type=radio]") ? one.checked !== one.defaultChecked : one.value !== one.defaultValue;
+  });
+}
+
+let leaving = false; // a form is on its way
+addEventListener("submit", () => { leaving = true; });
+addEventListener("pageshow", () => { leaving = false; });
+
+const SETTLES = 1000; // a press that takes the focus away is to reach what it is meant for
+
+// Does something now, or as soon as nobody is typing; a link says meanwhile that there is news.
+function whenFree(root, act) {
+  let waits = false, offer = null;
+  const look = () => {
+    if (leaving || !waits || inUse(root)) return;
+    waits = false;
+    offer?.remove();
+    offer = null;
+    act();
+  };
+  document.addEventListener("focusout", () => { if (waits) setTimeout(look, SETTLES); });
+  return () => {
+    waits = true;
+    look();
+    if (!waits || offer) return;
+    offer = document.createElement("p");
+    offer.className = "notice";
+    offer.setAttribute("role", "status");
+    offer.append("There is news: ");
+    const link = offer.appendChild(document.createElement("a"));
+    link.href = location.pathname + location.search;
+    link.textContent = "reload to see it";
+    document.querySelector("main").prepend(offer);
+  };
+}
+
 function listen(list) {
   const status = document.querySelector("[data-live-status]");
   const source = new EventSource(list.dataset.live);
   source.onopen = () => { if (status) status.textContent = "live"; };
   source.onerror = () => { if (status) status.textContent = "not live, trying again"; };
+  const rows = () => [...list.querySelectorAll(":scope > [data-opened]")];
   source.addEventListener("story", (event) => {
-    const { id, html, known } = JSON.parse(event.data);
+    const { id, html, known, opened } = JSON.parse(event.data);
     const old = document.getElementById(`story-${id}`);
     const made = fragment(html);
     const row = made.firstElementChild;
@@ -83,34 +128,52 @@ function listen(list) {
       old.replaceWith(row);
       if (open) row.querySelector("details")?.setAttribute("open", "");
     } else if (list.dataset.first === "true" && !known) {
+      // What is older belongs further down, or onto a later page: there it stands when that is loaded.
+      const first = rows()[0];
+      if (first && opened < Number(first.dataset.opened)) return;
       row.classList.add("new");
       list.prepend(row);
       document.querySelector("[data-empty]")?.remove();
     }
   });
-  source.addEventListener("reload", () => location.reload());
+  const anew = whenFree(document, () => location.reload());
+  source.addEventListener("reload", anew);
   addEventListener("pagehide", () => source.close());
 }
 
 function follow(main) {
   const source = new EventSource(main.dataset.follow);
-  source.addEventListener("story", async (event) => {
-    if (JSON.parse(event.data).revision <= Number(main.dataset.revision)) return;
-    const active = document.activeElement;
-    if (active && active !== document.body && main.contains(active) && active.matches("input, textarea, select")) return;
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) return;
-    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = next.querySelector("[data-follow]");
-    if (!fresh) return;
-    const open = [...main.querySelectorAll("details[open][id]")].map((one) => one.id);
-    main.replaceChildren(...fresh.childNodes);
-    main.dataset.revision = fresh.dataset.revision;
-    document.title = next.title;
-    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-    dress(main);
+  let wanted = 0, asking = false;
+  const anew = whenFree(main, async () => {
+    if (asking) return;
+    asking = true;
+    const at = wanted;
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const next = answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+      const fresh = next?.querySelector("[data-follow]");
+      if (!fresh) return; // the next change tries again
+      if (inUse(main)) { setTimeout(anew); return; } // somebody has begun to type
+      const open = [...main.querySelectorAll("details[open][id]")].map((one) => one.id);
+      main.replaceChildren(...fresh.childNodes);
+      main.dataset.revision = fresh.dataset.revision;
+      document.title = next.title;
+      for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+      dress(main);
+    } catch {
+      return; // the service is away: it says so when it is back
+    } finally {
+      asking = false;
+      if (wanted > at) setTimeout(anew);
+    }
   });
-  source.addEventListener("reload", () => location.reload());
+  source.addEventListener("story", (event) => {
+    const { revision } = JSON.parse(event.data);
+    if (revision <= Math.max(Number(main.dataset.revision), asking ? wanted : 0)) return;
+    wanted = revision;
+    anew();
+  });
+  source.addEventListener("reload", () => { wanted = Number(main.dataset.revision); anew(); });
   addEventListener("pagehide", () => source.close());
 }
 

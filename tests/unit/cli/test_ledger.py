@@ -238,6 +238,35 @@ def test_a_delivered_one_is_not_tried_again(run: Run, data: Path) -> None:
     assert "platform/slack is delivered" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("state = 'digest', due = NULL", "platform/slack is told by a digest; the message of the storm tells of it"),
+        ("state = 'muted'", "platform/slack is muted; "),
+        ("state = 'skipped', due = NULL", "platform/slack is skipped; "),
+        ("moved = 'network by Ana'", "platform/slack was given to network by Ana; "),
+    ],
+)
+def test_what_has_nothing_to_try_again_is_left_as_it_is(run: Run, data: Path, values: str, words: str) -> None:
+    (waiting,) = items(run, data, "deliveries", "list", "--state", "retrying")
+    execute(data, f"UPDATE deliveries SET {values} WHERE kind = 'slack'")
+    before = execute(data, "SELECT id, state, due, tries FROM deliveries ORDER BY id")
+
+    result = run("deliveries", "retry", waiting["id"], MTV_RECEIVER_DATA=data)
+
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert waiting["id"] not in run("deliveries", "retry", "--all", "--dry-run", MTV_RECEIVER_DATA=data).stdout
+    assert execute(data, "SELECT id, state, due, tries FROM deliveries ORDER BY id") == before
+
+
+def test_a_state_in_which_nothing_can_be_tried_again_is_refused(run: Run, data: Path) -> None:
+    result = run("deliveries", "retry", "--state", "digest", "--state", "dead", MTV_RECEIVER_DATA=data)
+
+    assert result.exit_code == 2
+    assert "--state: what is digest is not tried again; choose of parked, dead, retrying" in result.stderr
+
+
 def test_an_unknown_id_among_known_ones_changes_nothing(run: Run, data: Path) -> None:
     (waiting,) = items(run, data, "deliveries", "list", "--state", "retrying")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from receiver.enrichers.facts import FACTS, evidence_facts, facts_of
+from receiver.enrichers.facts import FACTS, evidence_facts, facts_of, namespace_facts
 from receiver.model import Cause, Evidence
 from tests.unit.enrichers.cluster import plan_of
 
@@ -19,5 +19,7 @@ def test_the_page_repeats_the_table() -> None:
 def test_every_fact_in_the_table_can_be_had_and_no_other_is_given() -> None:
     plan = plan_of("a-cold-vsphere-imageconversion.yaml")
     plan["metadata"] |= {"labels": {"x": "1"}, "annotations": {"x": "1"}}
-    given = facts_of(plan, plan, ()) | evidence_facts(Evidence(cause=Cause("id", "sentence", owner="team")))
+    wished = {"receiver": "a", "slack-channel": "#b"}
+    given = facts_of(plan, ()) | namespace_facts("p", {"x": "1"}, {"x": "1"}, wished)
+    given |= evidence_facts(Evidence(cause=Cause("id", "sentence", owner="team")))
     assert {name.removesuffix("_x") for name in given} == {fact.name.removesuffix("_<x>") for fact in FACTS}

@@ -48,6 +48,8 @@ async def look(
     [
         ({"namespace": "a", "pod": "p"}, [Named("Pod", "a", "p")]),
         ({"namespace": "a", "pod": "p", "exported_namespace": "b", "exported_pod": "q"}, [Named("Pod", "b", "q")]),
+        ({"namespace": "monitoring", "pod": "exporter-1", "exported_namespace": "payments"}, []),
+        ({"namespace": "a", "pod": "p", "exported_namespace": "a"}, [Named("Pod", "a", "p")]),
         ({"namespace": "m", "pod": "ksm-1", "service": "ksm", "node": "n"}, [Named("Node", "m", "n")]),
         ({"namespace": "a", "pod": "p", "node": "n"}, [Named("Pod", "a", "p"), Named("Node", "a", "n")]),
         (
@@ -230,6 +232,26 @@ async def test_a_vm_that_does_not_run_is_said_to_be_off(api: KubernetesApi, tmp_
     found = await look(api, Scenario(labels, {}, [vm]), tmp_path, limits=Limits(request_timeout=5.0))
     assert found.objects[0].state == "ErrorUnschedulable"
     assert "does not run now" in found.findings[0]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "says"),
+    [
+        ("payments", "4 VMs run on it: pay-1, pay-2; 2 of other namespaces."),
+        ("shop", "4 VMs run on it: shop-1; 3 of other namespaces."),
+        ("empty", "4 VMs run on it, all of other namespaces."),
+        ("", "4 VMs run on it: hr-1, pay-1, pay-2 and 1 more."),
+    ],
+)
+async def test_what_runs_on_a_node_is_named_to_its_own_namespace_only(
+    namespace: str, says: str, api: KubernetesApi, tmp_path: Path
+) -> None:
+    on = {"labels": {"kubevirt.io/nodeName": "worker-1"}}
+    places = {"hr-1": "hr", "pay-1": "payments", "pay-2": "payments", "shop-1": "shop"}
+    vms = [obj("kubevirt.io/v1", "VirtualMachineInstance", name, at, metadata=on) for name, at in places.items()]
+    labels = {"alertname": "X", "node": "worker-1", **({"namespace": namespace} if namespace else {})}
+    found = await look(api, Scenario(labels, {}, [obj("v1", "Node", "worker-1"), *vms]), tmp_path)
+    assert found.findings == (says,)
 
 
 def test_a_command_quotes_what_a_shell_would_read() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.enrichers.facts import namespace_facts
 from receiver.enrichers.plan import evidence_facts, facts_of, plan_phase, read_plan, run_uid
 from receiver.model import Evidence, Impact, PlanPhase, VMCounts
 from tests.unit.enrichers.cluster import plan_of
@@ -278,7 +279,7 @@ def test_no_json_object_makes_reading_raise(plan: dict[str, Any]) -> None:
     counts = evidence.counts
     assert counts.total == counts.failed + counts.succeeded + counts.running + counts.waiting + counts.canceled
     assert len(evidence.failures) == counts.failed
-    facts_of(plan, plan, SHARED)
+    facts_of(plan, SHARED)
     plan_phase(plan)
     run_uid(plan)
 
@@ -298,15 +299,15 @@ def test_no_single_broken_field_of_a_real_plan_makes_reading_raise(data: st.Data
         holder = holder[key]
     holder[path[-1]] = data.draw(_JSON)
     assert isinstance(read_plan(plan), Evidence)
-    facts_of(plan, None, SHARED)
+    facts_of(plan, SHARED)
 
 
 def test_facts_come_under_names_of_their_own() -> None:
     plan = plan_of(COLD)
     plan["metadata"]["labels"] = {"wave": "17", "app.kubernetes.io/part-of": "erp"}
     plan["metadata"]["annotations"] = {"example.com/change": "CHG0048213"}
-    namespace = {"metadata": {"labels": {"team": "payments"}, "annotations": {"owner": "ann"}}}
-    assert facts_of(plan, namespace, SHARED) == {
+    of_namespace = namespace_facts("example.com", {"team": "payments"}, {"owner": "ann"}, {"receiver": "a, b"})
+    assert facts_of(plan, SHARED) | of_namespace == {
         "plan_uid": "3f0c3d0e-6c55-4f0a-9c1b-0a7a5a2e41d1",
         "plan_name": "erp-wave1",
         "plan_namespace": "mig-team-a",
@@ -320,17 +321,18 @@ def test_facts_come_under_names_of_their_own() -> None:
         "plan_annotation_example_com_change": "CHG0048213",
         "namespace_label_team": "payments",
         "namespace_annotation_owner": "ann",
+        "namespace_receiver": "a,b",
     }
 
 
 def test_a_plan_in_a_shared_namespace_belongs_to_its_target_namespace() -> None:
     plan = plan_of(COLD)
     plan["metadata"]["namespace"] = "openshift-mtv"
-    assert facts_of(plan, None, SHARED)["owner_namespace"] == "erp-prod"
+    assert facts_of(plan, SHARED)["owner_namespace"] == "erp-prod"
 
 
 def test_an_unknown_fact_is_left_out() -> None:
-    assert facts_of({"metadata": {"uid": "u"}}, None, SHARED) == {"plan_uid": "u"}
+    assert facts_of({"metadata": {"uid": "u"}}, SHARED) == {"plan_uid": "u"}
 
 
 def test_evidence_gives_impact_as_a_fact() -> None:

@@ -96,3 +96,30 @@ def test_the_plan_fails_now_and_runs_again_under_another_migration(sample: Sampl
 def test_times_are_moved_and_everything_else_stays() -> None:
     moved = shifted("at '2026-09-14T08:29:44Z', 2026-09-14T08:29:44.25Z; version 2026-09-14", timedelta(days=1))
     assert moved == "at '2026-09-15T08:29:44Z', 2026-09-15T08:29:44.25Z; version 2026-09-14"
+
+
+async def test_namespaces_can_be_followed_and_told_something(client: LiveCluster, sample: SampleCluster) -> None:
+    label = {"example.com/routing": "true"}
+    named = {"name": "routing", "namespace": "shop"}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"receiver": "a"}}
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def wished() -> dict[str, str] | None:
+        async with asyncio.timeout(10):
+            while await told.get() != "shop":  # the sample has namespaces of its own
+                pass
+        row = client.namespaces().of("shop")
+        return None if row is None else dict(row.wishes)
+
+    sample.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": {"a": "b"}}})
+    following = asyncio.create_task(client.follow_namespaces("example.com", told.put_nowait))
+    assert await wished() == {}
+    sample.put({**config, "metadata": {**named, "labels": label}})
+    assert await wished() == {"receiver": "a"}
+    sample.put({**config, "metadata": {**named, "labels": {}}})
+    assert await wished() == {}
+    following.cancel()
+    assert await client.tell("shop", "one", "RoutingRefused", "no")
+    assert not await client.tell("shop", "one", "RoutingRefused", "no")
+    (event,) = await client.list("Event", "shop")
+    assert event["message"] == "no"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import sqlite3
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, func, insert, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from receiver.store import engine, sqlite
 from receiver.store.database import Conn, driver_url
@@ -20,6 +22,8 @@ from receiver.store.schema import metadata, pulse
 from receiver.store.upgrade import FileLock, LockedError, NewerSchemaError, upgrade
 
 FOR_SEARCH = {"search_words", "search_fts", *(f"search_fts_{part}" for part in ("config", "data", "docsize", "idx"))}
+
+PLANTED = "Fa4eStorePw77"
 
 pytestmark = pytest.mark.anyio
 
@@ -152,6 +156,27 @@ async def test_where_sqlite_took_back_a_whole_transaction_every_write_of_it_fail
             await store.database.transaction(group, alone=True)
         assert await store.write(put(4)) == 4
         assert await store.read(_ids) == [4]
+
+
+async def test_no_message_of_a_failed_statement_holds_what_was_to_be_written(url: str) -> None:
+    async def write(conn: Conn) -> None:
+        await conn.execute(text("SELECT :secret FROM nowhere"), {"secret": PLANTED})
+
+    async with Store.open(url) as store:
+        for ask in (store.write, store.offer, store.read, store.browse):
+            with pytest.raises(SQLAlchemyError) as caught:
+                await ask(write)
+            assert PLANTED not in "".join(traceback.format_exception(caught.value))
+
+
+def test_every_engine_hides_what_is_written() -> None:
+    calls = []
+    for file in Path(engine.__file__).parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("create_engine", "create_async_engine"):
+                calls.append((file.name, "hide_parameters" in [one.arg for one in node.keywords]))
+    assert len(calls) >= 4
+    assert [name for name, hides in calls if not hides] == []
 
 
 async def _ids(conn: Conn) -> list[int]:

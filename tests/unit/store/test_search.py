@@ -17,11 +17,12 @@ from receiver.destinations.registry import ALL
 from receiver.indexing import STORIES_AT_ONCE, Indexer
 from receiver.keeping import KEPT_CHARACTERS
 from receiver.metrics import Metrics
-from receiver.model import Change, ObjectEvent
+from receiver.model import Change, ObjectEvent, StoryState
 from receiver.retention import Retention
+from receiver.routing.matchers import parse_matchers
 from receiver.store import overview, retention, search, sizes, stories
 from receiver.store.engine import Conn, Store
-from receiver.store.filters import Filter
+from receiver.store.filters import OPEN, Filter
 from receiver.store.schema import search as table
 from receiver.store.schema import stories as story_table
 from receiver.store.search import Made, Raw, terms_of, text_of, words_of
@@ -221,6 +222,65 @@ async def test_at_most_the_newest_thousand_are_found(store: Store, monkeypatch: 
     counted = await store.browse(lambda conn: overview.counts(conn, Filter(text="migrationfailed")))
     assert counted.counted == search.MOST_HITS
     assert await found(store, "s0004") == ["s0004"], "each word by itself is looked for everywhere"
+
+
+async def test_the_newest_hits_are_those_of_the_filter_and_it_is_said_where_they_are_not_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MOST_HITS", 50)
+
+    async def fill(conn: Conn) -> None:
+        for number in range(search.MOST_HITS + 20):
+            state = StoryState.FIRING if number < 5 else StoryState.RESOLVED
+            whose, receivers = ("payments", ("db",)) if number < 5 else ("shop", ())
+            await add(
+                conn, f"s{number:04}", opened=float(number), title="timeout", namespace=whose, cluster="east",
+                state=state, receivers=receivers, severity="critical" if number < 5 else "warning",
+            )  # fmt: skip
+
+    await store.write(fill)
+    await index(store)
+    oldest = [f"s{number:04}" for number in range(5)]
+    for wanted in (
+        Filter(states=("firing",)), Filter(states=OPEN), Filter(namespaces=("payments",)), Filter(receivers=("db",)),
+        Filter(severities=("critical",)), Filter(sees=frozenset({("east", "payments"), ("west", "x")})),
+        Filter(states=("firing", "resolved"), namespaces=("payments",)),
+    ):  # fmt: skip
+        page = await store.browse(partial(overview.overview, wanted=replace(wanted, text="timeout")))
+        assert (sorted(row.id for row in page.rows), page.scanned_all) == (oldest, True), wanted
+    nobody = Filter(text="timeout", sees=frozenset())
+    assert (await store.browse(partial(overview.overview, wanted=nobody))).rows == ()
+
+    seen: list[str] = []
+    behind, whole = None, True
+    while True:
+        page = await store.browse(partial(overview.overview, wanted=Filter(text="timeout"), before=behind, limit=20))
+        seen += [row.id for row in page.rows]
+        whole, behind = page.scanned_all, page.next
+        if behind is None:
+            break
+    assert (len(seen), whole) == (search.MOST_HITS, False), "what is not looked at is not passed over in silence"
+    closed = Filter(text="timeout", states=("resolved",), matchers=tuple(parse_matchers('severity="critical"')))
+    page = await store.browse(partial(overview.overview, wanted=closed))
+    assert (page.rows, page.next, page.scanned_all) == ((), None, False)
+
+
+async def test_exactly_as_many_as_are_looked_at_are_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MOST_HITS", 3)
+
+    async def fill(conn: Conn) -> None:
+        for number in range(3):
+            await add(conn, f"s{number}", title="timeout")
+
+    await store.write(fill)
+    await index(store)
+    for more in (False, True):
+        if more:
+            await store.write(lambda conn: add(conn, "s3", title="timeout"))
+            await index(store)
+        page = await store.browse(lambda conn: overview.overview(conn, Filter(text="timeout")))
+        sums = await store.browse(lambda conn: overview.counts(conn, Filter(text="timeout")))
+        assert (len(page.rows), page.scanned_all, sums.counted, sums.capped) == (3, not more, 3, more)
 
 
 # --- what is forgotten ---

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from receiver import build
+from receiver import build, explain_input
 from receiver.attempt import Destination
 from receiver.clock import Clock
 from receiver.config.load import load
 from receiver.config.model import Auth, Config, Secret
 from receiver.destinations.registry import ALL
 from receiver.explain import FixedClock
+from receiver.explain_input import read_alerts
 from receiver.kube import Cluster
-from receiver.web.explain_api import MAX_ALERTS, MAX_BYTES, routes
-from receiver.web.viewers import Viewers
+from receiver.model import Alert, AlertStatus
+from receiver.web import explain_api
+from receiver.web.explain_api import MAX_ALERTS, MAX_BYTES, is_shown, routes
+from receiver.web.viewers import Pair, Viewer, Viewers
 from tests.fakes.server import serve
 from tests.odd_bodies import alert, body
+from tests.unit.identifying import NOW, MemoryCluster, identifier
 
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[3]
 FAILED = (ROOT / "examples/alerts/erp-wave1-failed.json").read_bytes()
+
+
+def about(labels: Mapping[str, str]) -> Alert:
+    return Alert("0123456789abcdef", AlertStatus.FIRING, dict(labels), {}, NOW)
 
 
 @dataclass
@@ -119,6 +128,61 @@ async def test_before_the_service_works_it_says_so() -> None:
         response = await http.post(url, content=FAILED)
 
     assert (response.status_code, response.json()) == (503, {"error": "not ready"})
+
+
+async def test_too_many_alerts_are_counted_beside_the_event_loop_before_anything_is_made_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def aside(*given: Any) -> Any:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return read_alerts(*given)
+
+    monkeypatch.setattr(explain_api, "read_alerts", aside)
+    monkeypatch.setattr(explain_input, "parse_body", lambda *_: pytest.fail("they are read"))
+    one = {"labels": {"alertname": "X"}}
+    async with explaining() as (url, http):
+        for document in ({"version": "4", "alerts": [one] * 101}, [one] * 101, [1] * 101):
+            response = await http.post(url, content=json.dumps(document))
+            assert response.status_code == 400
+            assert response.json()["error"].startswith("101 alerts, at most 100: ")
+
+
+class Payments:
+    """A cluster that lets people see the namespace payments."""
+
+    async def allowed(self, _viewer: Viewer, pairs: Iterable[Pair]) -> frozenset[Pair]:
+        return frozenset(pair for pair in pairs if pair == ("local", "payments"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        ({"namespace": "payments"}, True),
+        ({"namespace": "payments", "pod": "api-1"}, True),
+        ({"namespace": "payments", "kind": "VirtualMachine", "name": "x"}, True),
+        ({"exported_namespace": "payments", "namespace": "monitoring", "pod": "exporter-1"}, True),
+        ({"namespace": "shop", "pod": "api-1"}, False),
+        ({"namespace": "payments", "node": "worker-1"}, False),
+        ({"namespace": "payments", "pod": "api-1", "node": "worker-1"}, False),
+        ({"namespace": "payments", "persistentvolume": "pv-1"}, False),
+        ({"namespace": "payments", "kind": "Node", "name": "worker-1"}, False),
+        ({"namespace": "payments", "kind": "ClusterOperator", "name": "dns"}, False),  # only discovery knows it
+        (
+            {"alertname": "VirtPlatformSyncFailed", "namespace": "payments", "kind": "VirtualMachine", "name": "x",
+             "asset": "e"},
+            False,
+        ),
+        ({"alertname": "VirtPlatformAutopilotRenderFailed", "namespace": "payments", "asset": "e"}, False),
+    ],
+)  # fmt: skip
+async def test_evidence_is_for_whom_all_that_is_looked_at_is(labels: dict[str, str], shown: bool) -> None:
+    one = about({"alertname": "X", **labels})
+    identity = (await identifier(MemoryCluster()).identify(one)).identity
+    ana = Viewer("Ana", "ana", frozenset(), False, cast(Viewers, Payments()))
+    assert identity.owner == ("local", labels.get("exported_namespace") or labels["namespace"])
+    assert await is_shown(ana, identity, one) is shown
+    assert await is_shown(replace(ana, admin=True), identity, one)
 
 
 async def test_it_only_takes_posts() -> None:

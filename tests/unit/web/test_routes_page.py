@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -26,7 +31,8 @@ from receiver.destinations.registry import ALL
 from receiver.explain import FixedClock
 from receiver.kube import Cluster
 from receiver.store.engine import Store
-from receiver.web.pages.routes import PATH, routes
+from receiver.web.pages.routes import MAX_IN_HAND, PATH, judged_apart, routes
+from receiver.web.pages.routes_input import Question
 from receiver.web.pages.routes_preview import mrkdwn
 from receiver.web.pages.site import Site
 from receiver.web.viewers import Viewers
@@ -63,6 +69,7 @@ time_intervals:
     time_intervals: [{times: [{start_time: '08:00', end_time: '18:00'}]}]
 clusters: []
 """
+PAGES = sys.modules[judged_apart.__module__]
 WARNED = 'alertname="Odd"\nteam="payments"\nseverity="warning"'
 
 
@@ -274,6 +281,40 @@ async def test_what_cannot_be_used_is_said(tmp_path: Path, fields: dict[str, str
 
     assert says in plain(said)
     assert "The tree in force" in said
+
+
+async def test_more_pasted_configurations_than_can_be_answered_are_refused_with_a_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+
+    def slow(*given: Any) -> Any:
+        gate.wait(30)
+        return judged_apart(*given)
+
+    monkeypatch.setattr(PAGES, "judged_apart", slow)
+    async with paged(tmp_path) as page:
+        post = partial(page.http.post, f"{page.url}/routes", data={"alert": WARNED, "config": YAML})
+        tries = [asyncio.create_task(post()) for _ in range(MAX_IN_HAND + 1)]
+        try:
+            (refused,), held = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+            by_the_running = await page.http.get(f"{page.url}/routes")
+        finally:
+            gate.set()
+        answers = await asyncio.gather(*held)
+
+    assert refused.result().status_code == 503
+    assert "are being tried already: try again in a moment" in plain(refused.result().text)
+    assert by_the_running.status_code == 200
+    assert [bool(lit(one.text)) for one in answers] == [True] * MAX_IN_HAND
+
+
+def test_a_pasted_configuration_that_nobody_waits_for_any_more_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PAGES, "check_pasted", lambda *_: pytest.fail("it is read"))
+    question = Question({"config": YAML}, datetime(2026, 9, 14, tzinfo=UTC))
+
+    with pytest.raises(TimeoutError):
+        judged_apart(question, (), time.monotonic() - 1)
 
 
 async def test_the_tree_of_500_routes_is_bounded_and_given_as_json(tmp_path: Path) -> None:

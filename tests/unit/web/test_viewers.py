@@ -15,6 +15,7 @@ from receiver.config.model import ClusterConfig, Config, Route, Web
 from receiver.guard import Caller
 from receiver.kube import Cluster, ClusterError
 from receiver.routing.matchers import parse_matchers
+from receiver.store.engine import Store
 from receiver.web import viewers
 from receiver.web.viewers import AT_ONCE, SILENT_S, Pair, Viewers
 
@@ -232,3 +233,30 @@ async def test_closing_ends_what_is_being_asked() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert local.at_once == 0
+
+
+async def test_who_asks_whose_stories_there_are_meanwhile_waits_for_one_answer() -> None:
+    one = service(local=Reviewer())
+    gate, asked = asyncio.Event(), list[int]()
+
+    class Slow:
+        async def browse(self, _fn: Any) -> frozenset[Pair]:
+            asked.append(1)
+            await gate.wait()
+            if len(asked) == 2:
+                raise OSError("the disk")
+            return frozenset({A})
+
+    store = cast(Store, Slow())
+    asking = [asyncio.create_task(one.viewers.owners(store)) for _ in range(10)]
+    await asyncio.sleep(0.01)
+    asking[0].cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    assert await asyncio.gather(*asking[1:]) == [frozenset({A})] * 9
+    assert len(asked) == 1
+    one.now += viewers.OWNERS_FRESH_S
+    with pytest.raises(OSError, match="the disk"):
+        await one.viewers.owners(store)
+    assert await one.viewers.owners(store) == {A}, "what failed is asked again"
+    assert len(asked) == 3

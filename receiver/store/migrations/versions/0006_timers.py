@@ -21,6 +21,7 @@ def upgrade() -> None:
                 sqlite_where=sa.text(f"{timer} IS NOT NULL"),
                 postgresql_where=sa.text(f"{timer} IS NOT NULL"),
             )
+        batch_op.create_index("stories_owner", ["cluster", "namespace"], unique=False)
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index("deliveries_created", ["created", "id"], unique=False)
         batch_op.create_index(
@@ -29,6 +30,14 @@ def upgrade() -> None:
             unique=False,
             sqlite_where=sa.text("state = 'dead'"),
             postgresql_where=sa.text("state = 'dead'"),
+        )
+        needing = "due IS NOT NULL OR state IN ('dead', 'parked', 'pending', 'retrying')"
+        batch_op.create_index(
+            "deliveries_needing",
+            ["created", "id"],
+            unique=False,
+            sqlite_where=sa.text(needing),
+            postgresql_where=sa.text(needing),
         )
 
 
