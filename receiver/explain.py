@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -45,7 +45,7 @@ from receiver.model import (
     Wanted,
 )
 from receiver.routing.intervals import next_allowed
-from receiver.routing.tree import Intervals, Routed, Target, Verdict, allowed, route
+from receiver.routing.tree import Intervals, Routed, Target, Verdict, allowed, nodes, route
 
 AT_ONCE = 8
 """Alerts looked up side by side: an API server is asked no more than the service would ask it."""
@@ -373,14 +373,8 @@ def _receivers(root: Route, judged: Sequence[Routed]) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for routed in judged:
         matched = {one.path for one in routed.verdicts if one.matched}
-        for node in _nodes(root):
+        for node in nodes(root):
             if node.path in matched and not any(child.path in matched for child in node.routes):
                 names |= dict.fromkeys(node.receivers)
         names |= dict.fromkeys(routed.chosen)
     return tuple(names)
-
-
-def _nodes(node: Route) -> Iterator[Route]:
-    yield node
-    for child in node.routes:
-        yield from _nodes(child)

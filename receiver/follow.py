@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from receiver.config.model import Config
-from receiver.enrichers.facts import evidence_facts
+from receiver.enrichers.facts import OF_NAMESPACES, evidence_facts
 from receiver.identify import Identifier
 from receiver.kube import Cluster, PlanEvent, PlanRow
 from receiver.metrics import Metrics
 from receiver.model import Alert, Identity, PlanPhase, PlanState
 from receiver.record import Recorder
-from receiver.routing.tree import Routed, route
+from receiver.routing.tree import Routed, nodes, route
+from receiver.routing.wishes import FACTS
 from receiver.store import stories
 from receiver.store.engine import Conn, Store
 from receiver.store.stories import Draft
@@ -28,6 +30,8 @@ IDENTIFY_AGAIN_MIN_S, IDENTIFY_AGAIN_MAX_S = 5.0, 300.0
 IDENTIFY_AGAIN_SHARE = 0.25
 """An identity is asked for again after so much of the time that has passed since the story's newest alert."""
 LIMIT = 200
+NAMESPACE_REST_S = 10.0
+"""Between two looks at the open stories of one namespace, however often somebody changes an annotation."""
 
 
 class Follower:
@@ -57,6 +61,11 @@ class Follower:
         self._moved: dict[tuple[str, str], PlanRow] = {}
         self._synced: set[str] = set()
         self._changed_namespaces: set[tuple[str, str]] = set()
+        self._resting: dict[tuple[str, str], float] = {}
+        """Namespaces that were looked at a moment ago."""
+        self._namespaces: dict[tuple[str, str], Mapping[str, str]] = {}
+        """What was seen of each that matters."""
+        self._of_namespaces = {*FACTS.values(), *(one.name for node in nodes(config.route) for one in node.matchers)}
         self._unfollowed: frozenset[str] = frozenset()
         """Open stories whose cluster is no longer configured: no watch tells of them."""
         self._wake = asyncio.Event()
@@ -160,8 +169,11 @@ class Follower:
             self._synced.discard(cluster)
             if not await self._safely(self._catch_up(cluster)):
                 self._synced.add(cluster)
-        for one in tuple(self._changed_namespaces):
+        now = asyncio.get_running_loop().time()
+        self._resting = {one: until for one, until in self._resting.items() if until > now}
+        for one in self._changed_namespaces - self._resting.keys():
             self._changed_namespaces.discard(one)
+            self._resting[one] = now + NAMESPACE_REST_S
             if not await self._safely(self._namespace_changed(*one)):
                 self._changed_namespaces.add(one)
         await self._identify_due()
@@ -208,8 +220,15 @@ class Follower:
             await self._identify_again(story)
 
     async def _namespace_changed(self, cluster: str, namespace: str) -> None:
+        asked = self._identifier.with_namespace(
+            Identity("", "alert", cluster=cluster, namespace=namespace, owner_namespace=namespace)
+        )
+        matters = {name: value for name, value in asked.facts.items() if name in self._of_namespaces}
+        if self._namespaces.get((cluster, namespace)) == matters:
+            return
+        self._namespaces[cluster, namespace] = matters
         for story in await self._store.read(lambda conn: stories.open_of_namespace(conn, cluster, namespace)):
-            await self._identify_again(story)
+            await self._identify_again(story, of_any_kind=True)
 
     async def _judge_again(self, story: str) -> None:
         draft = await self._store.read(lambda conn: stories.load_draft(conn, story, 0.0))
@@ -228,22 +247,33 @@ class Follower:
         _, state = await self._identifier.look_up(identity.cluster, identity.uid, identity.namespace, identity.name)
         return state
 
-    async def _identify_again(self, story: str) -> None:
+    async def _identify_again(self, story: str, *, of_any_kind: bool = False) -> None:
         draft = await self._store.read(lambda conn: _load(conn, story))
-        if draft is None or draft.identity is None or draft.identity.kind != "plan":
+        if draft is None or draft.identity is None:
+            return
+        if draft.identity.kind != "plan":
+            if of_any_kind:
+                bare = {name: one for name, one in draft.identity.facts.items() if not name.startswith(OF_NAMESPACES)}
+                found = self._identifier.with_namespace(replace(draft.identity, facts=bare))
+                await self._route_again(draft, found, PlanState(PlanPhase.NO_PLAN))
             return
         old = draft.identity
         if rests_s := self._identifier.rests_s(old.cluster):
             await self._store.write(lambda conn: stories.ask_later(conn, (story,), rests_s))
             return
         identity, state = await self._identifier.look_up(old.cluster, old.uid, old.namespace, old.name)
-        evidence = evidence_facts(draft.evidence) if draft.evidence else {}
+        await self._route_again(draft, identity, state)
+
+    async def _route_again(self, draft: Draft, found: Identity, state: PlanState) -> None:
+        evidence = evidence_facts(draft.evidence) if draft.evidence and found.kind == "plan" else {}
+        facts = self._identifier.again(draft.identity, found).facts if draft.identity is not None else found.facts
+        identity = replace(found, facts=facts) if found.complete else found
 
         def route_again(alert: Alert) -> Routed:
-            return route(alert.labels, {**identity.facts, **evidence}, self._config)
+            return route(alert.labels, {**facts, **evidence}, self._config)
 
         await self._store.write(
-            lambda conn: self._recorder.identified(conn, story, identity, state, route_again, _again_in_s(draft))
+            lambda conn: self._recorder.identified(conn, draft.id, identity, state, route_again, _again_in_s(draft))
         )
         self._on_change()
 

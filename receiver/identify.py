@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from receiver.clock import Clock
 from receiver.config.model import CAPACITY_SHORT, ClusterConfig, Config, SubjectRule
-from receiver.enrichers.facts import facts_of, namespace_facts
+from receiver.enrichers.facts import OF_NAMESPACES, facts_of, namespace_facts
 from receiver.enrichers.planstate import plan_phase, run_uid
 from receiver.enrichers.vms import count_vms, run_vms
-from receiver.kube import Cluster, ClusterError, FollowsNamespaces, PlanRow
+from receiver.kube import Cluster, ClusterError, FollowsNamespaces, NamespaceRow, PlanRow
 from receiver.model import CAPACITY, Alert, Identity, PlanPhase, PlanState
 from receiver.patience import Patience
 
@@ -65,6 +65,7 @@ class Identifier:
         self._failed_at: dict[str, float] = {}
         self._plans: dict[tuple[str, str, str], _Cached] = {}
         self._asking: dict[tuple[str, ...], asyncio.Task[Any]] = {}
+        self._namespaces: dict[tuple[str, str], tuple[NamespaceRow, Mapping[str, str]]] = {}
 
     async def identify(self, alert: Alert) -> Identified:
         """Return the best answer that can be had in time. Never raises for what a cluster does."""
@@ -72,11 +73,11 @@ class Identifier:
         cluster = self._cluster_of(alert)
         name = cluster.name if cluster else alert.labels.get("cluster", "")
         if rule is None:
-            return Identified(self._with_namespace(_other(alert, name)), "failure", PlanState(PlanPhase.NO_PLAN))
+            return Identified(self.with_namespace(_other(alert, name)), "failure", PlanState(PlanPhase.NO_PLAN))
         uid = alert.labels.get(rule.uid_label, "")
         plan_name = alert.labels.get(rule.name_label, "")
         if not uid and not plan_name:
-            return Identified(self._with_namespace(_other(alert, name)), rule.role, PlanState(PlanPhase.NO_PLAN))
+            return Identified(self.with_namespace(_other(alert, name)), rule.role, PlanState(PlanPhase.NO_PLAN))
         namespace = "" if uid else alert.labels.get(rule.namespace_label, "")
         if namespace in self._config.global_.shared_namespaces:
             namespace = ""
@@ -88,18 +89,37 @@ class Identifier:
     async def look_up(self, cluster_name: str, uid: str, namespace: str, name: str) -> tuple[Identity, PlanState]:
         """Find a Plan by UID, or by name within a namespace where one is known."""
         identity, state = await self._found(cluster_name, uid, namespace, name)
-        return self._with_namespace(identity), state
+        return self.with_namespace(identity), state
 
-    def _with_namespace(self, identity: Identity) -> Identity:
-        """Add what the watch knows of the owner namespace now; nobody is asked for it."""
+    def again(self, stored: Identity, found: Identity) -> Identity:
+        """Return what an open story is to be routed by: a look-up that says less than is known takes nothing away."""
+        if not found.complete and stored.complete:
+            found = stored
+        if self._knows_namespaces(found.cluster) or stored.owner_namespace != found.owner_namespace:
+            return found
+        kept = {name: value for name, value in stored.facts.items() if name.startswith(OF_NAMESPACES)}
+        return replace(found, facts={**kept, **found.facts})
+
+    def _knows_namespaces(self, name: str) -> bool:
+        cluster = self._clusters.get(name)
+        if cluster is None or not isinstance(cluster, FollowsNamespaces):
+            return self._config.namespace_routing is None
+        return self._config.namespace_routing is None or cluster.namespaces().synced
+
+    def with_namespace(self, identity: Identity) -> Identity:
+        """Return an identity with what the watch knows of its owner namespace now; nobody is asked for it."""
         rules, cluster = self._config.namespace_routing, self._clusters.get(identity.cluster)
         if rules is None or cluster is None or not isinstance(cluster, FollowsNamespaces):
             return identity
         row = cluster.namespaces().of(identity.owner_namespace)
         if row is None:
             return identity
-        read = namespace_facts(rules.annotation_prefix, row.labels, row.annotations, row.wishes)
-        return replace(identity, facts={**identity.facts, **self._redacted(read)})
+        key = (identity.cluster, row.name)
+        known = self._namespaces.get(key)
+        if known is None or known[0] is not row:  # looking for secrets in what may be long is done once for each change
+            read = namespace_facts(rules.annotation_prefix, row.labels, row.annotations, row.wishes)
+            known = self._namespaces[key] = (row, self._redacted(read))
+        return replace(identity, facts={**identity.facts, **known[1]})
 
     def _redacted(self, facts: Mapping[str, str]) -> dict[str, str]:
         return {key: self._redact(value)[0] if "annotation" in key else value for key, value in facts.items()}

@@ -38,6 +38,9 @@ class Metrics:
             f"{PREFIX}_story_changes", "Revisions of stories by kind of change.", ["change"], registry=r
         )
         self.stories = Gauge(f"{PREFIX}_stories_open", "Stories that are not closed.", registry=r)
+        self.failed_plans = Gauge(
+            f"{PREFIX}_failed_plans", "Plans that failed within the last day, by known cause.", ["cause"], registry=r
+        )
         self.attempts = Counter(
             f"{PREFIX}_attempts", "Tries at destinations by kind and outcome.", ["kind", "outcome"], registry=r
         )

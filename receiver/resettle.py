@@ -45,24 +45,30 @@ class Resettler:
         noted = await self._store.read(partial(jobs.state_of, name=JOB))
         if noted.get("hash") == self._config.hash:
             return
-        self._known |= await self._chosen()
+        self._known |= await self._store.browse(self._chosen)
         after = ""
         while some := await self._store.read(partial(stories.open_after, after=after, limit=AT_ONCE)):
             for homeless in await self._store.write(partial(self._settle_all, ids=some)):
                 log.warning("routes.destinations_gone", story=homeless, told="the root receiver")
             after = some[-1]
-        aside = await self._store.write(lambda conn: parking.left(conn, self._known))
-        await self._store.write(lambda conn: parking.returned(conn, self._known))
+        aside = await self._store.write(self._put_aside)
         if aside:
             log.warning("routes.put_aside", deliveries=aside, why=parking.GONE)
         await self._store.write(partial(jobs.note, name=JOB, state={"hash": self._config.hash}))
 
-    async def _chosen(self) -> set[str]:
+    async def _put_aside(self, conn: Conn) -> int:
+        """Put aside what waits for destinations that are gone. What namespaces chose meanwhile is not gone."""
+        known = self._known | await self._chosen(conn)
+        aside = await parking.left(conn, known)
+        await parking.returned(conn, known)
+        return aside
+
+    async def _chosen(self, conn: Conn) -> set[str]:
         """Return the Slack channels that namespaces chose once, and still may."""
         rules = self._config.namespace_routing
         if rules is None or not rules.slack_identity:
             return set()
-        told = await self._store.browse(partial(parking.told_at, prefix=rules.slack_identity))
+        told = await parking.told_at(conn, rules.slack_identity)
         return {one for one in told if self._config.destination(one) is not None}
 
     async def _settle_all(self, conn: Conn, ids: tuple[str, ...]) -> list[str]:

@@ -85,7 +85,10 @@ class Refusals:
         self._changed[cluster, namespace] = None
 
     async def run(self) -> None:
-        """Work for ever."""
+        """Work for ever. What is known of namespaces already was judged by another configuration."""
+        for name, cluster in self._clusters.items():
+            if isinstance(cluster, FollowsNamespaces):
+                self._changed |= dict.fromkeys((name, row.name) for row in cluster.namespaces().rows())
         await for_ever(self.look, LOOK_EVERY_S, name="self_service", clock=self._clock, metrics=self._metrics)
 
     async def look(self) -> None:
@@ -105,17 +108,20 @@ class Refusals:
         refused = frozenset(wish for wish in wanted if wish.refused)
         key = (cluster_name, namespace)
         before = self._told.pop(key, (0.0, frozenset[Wish]()))[1]
-        if refused:
-            self._told[key] = (now, refused)
+        told = set(refused & before)
         for wish in sorted(refused - before, key=lambda one: (one.key, one.value)):
             said = f"{wish.text} is not told of migrations in this namespace: {wish.refused}"
             log.warning("self_service.refused", cluster=cluster_name, namespace=namespace, asked=wish.text, why=said)
-            if isinstance(cluster, Tells):
-                await self._tell(cluster, namespace, wish, said)
+            if not isinstance(cluster, Tells) or await self._tell(cluster, namespace, wish, said):
+                told.add(wish)
+        if refused:
+            self._told[key] = (now, frozenset(told))
 
-    async def _tell(self, cluster: Tells, namespace: str, wish: Wish, said: str) -> None:
+    async def _tell(self, cluster: Tells, namespace: str, wish: Wish, said: str) -> bool:
         mark = hashlib.sha256(f"{wish.key}\n{wish.value}\n{wish.refused}".encode("utf-8", "replace")).hexdigest()[:16]
         try:
             await cluster.tell(namespace, f"mtv-receiver-routing-{mark}", REASON, said)
         except ClusterError as error:
             log.warning("self_service.not_said", namespace=namespace, error=error.message)
+            return False
+        return True

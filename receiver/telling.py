@@ -22,6 +22,9 @@ from receiver.store.engine import Conn
 
 log = structlog.get_logger(__name__)
 
+MOST_ASKED_FOR = 20
+"""Destinations that the owners of a namespace may add to one story, however often they change their mind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -70,6 +73,7 @@ class Teller:
         if any(change is Change.REOPENED for change, _ in draft.changes):  # whoever gave it away hears of it again
             rows = tuple(replace(row, moved="") for row in rows)
         known = {row.destination: row for row in rows}
+        asked_for = sum(self._only_asked_for(row.reasons) for row in rows)
         fingerprints: dict[str, set[str]] = {}
         new: dict[str, Target] = {}
         more: dict[str, Target] = {}
@@ -84,6 +88,10 @@ class Teller:
                     continue  # a newer route than the story
                 fingerprints.setdefault(identity, set()).add(fingerprint)
                 old = known.get(identity)
+                if old is None and self._only_asked_for(target.reasons):
+                    if asked_for >= MOST_ASKED_FOR and identity not in new:
+                        continue
+                    asked_for += identity not in new
                 if old is None:
                     new[identity] = _union(new.get(identity), target)
                 elif any(reason not in old.reasons for reason in target.reasons):
@@ -251,7 +259,7 @@ class Teller:
         rows = await deliveries.of_story(conn, draft.id)
         known = {one.destination for one in rows}
         reason = f"{row.label}: {why}"
-        for names in self._stand_ins(row.receiver):
+        for names in self._stand_ins(row):
             # One in shadow mode would tell nobody.
             live = [one for name in names for one in self._config.receivers[name].destinations if not one.shadow]
             configs = {one.identity: one for one in live}
@@ -280,11 +288,17 @@ class Teller:
         await deliveries.join(conn, [(one.id, each) for one in made for each in firing])
         return told
 
-    def _stand_ins(self, receiver: str) -> Iterable[tuple[str, ...]]:
-        found = self._config.receivers.get(receiver)
-        if found is not None and found.fallback:
+    def _stand_ins(self, row: DeliveryRow) -> Iterable[tuple[str, ...]]:
+        found = self._config.receivers.get(row.receiver)
+        if found is not None and found.fallback and row.destination in {one.identity for one in found.destinations}:
             yield (found.fallback,)
-        yield self._config.route.receivers
+        if not self._only_asked_for(row.reasons):  # else the tree's own destinations are told, each with its fallback
+            yield self._config.route.receivers
+
+    def _only_asked_for(self, reasons: Iterable[Reason]) -> bool:
+        """Did nothing but the owners of a namespace choose this?"""
+        rules = self._config.namespace_routing
+        return rules is not None and all(one.route == rules.position for one in reasons)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ DRAIN_S = 8.0
 """How long a stop waits for what is being sent."""
 GIVE_BACK_S = 3.0
 FIGURES_EVERY_S = 5.0
+NAMESPACES_LOOK_S = 0.02
 WARM_UP_REST_S = 0.01
 STORE_AGAIN_S = 1.0
 """How long a worker waits before it begins anew after the disk failed."""
@@ -261,7 +262,18 @@ class Work:
 
     async def _inbox_after_routes(self) -> None:
         await self._resettler.run()
+        await self._namespaces_read()
         await self._inbox.run()
+
+    async def _namespaces_read(self) -> None:
+        """Give the first lists of namespaces as long as one look-up: routes that need them would lead to others."""
+        books = [one.namespaces() for one in self.clusters.values() if isinstance(one, FollowsNamespaces)]
+        if self.config.namespace_routing is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.global_.identify_timeout_s):
+                while any(not book.synced and book.problem is None for book in books):
+                    await self._clock.sleep(NAMESPACES_LOOK_S)
 
     async def pause(self, *, drain_presses_s: float = 0.0) -> None:
         """End all workers, but let what is being sent go on until `finish`."""

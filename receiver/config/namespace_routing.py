@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from receiver.config.model import DestinationConfig
@@ -40,12 +41,21 @@ class NamespaceRouting:
         """Return the destination of a chosen channel, the configured one where there is one; None: it may not be."""
         if self.slack is None or not self.may_post(channel):
             return None
+        there = next((one for one in configured.values() if self._is_at(one, channel)), None)
+        if there is not None:
+            return there  # under a name of its own it may have another identity
         identity = f"{self.slack_identity}{channel}"
         settings = self.slack.settings.model_copy(update={"channel": channel, "mention": ""})
-        made = replace(
+        return replace(
             self.slack, identity=identity, receiver=channel, name="", position=self.position, settings=settings
         )
-        return configured.get(identity, made)
+
+    def _is_at(self, one: DestinationConfig, channel: str) -> bool:
+        """Does a configured destination post to this channel of the same Slack?"""
+        if self.slack is None or one.kind != self.slack.kind or one.settings.app_token is None:
+            return False
+        same = urlsplit(one.settings.app_url).netloc == urlsplit(self.slack.settings.app_url).netloc
+        return bool(same and one.settings.channel == channel)
 
     def destination(self, identity: str) -> DestinationConfig | None:
         """Return the destination that an identity stands for, where a namespace may have chosen it."""

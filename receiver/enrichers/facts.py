@@ -20,6 +20,12 @@ VALUE_LIMIT = 1_000
 # Labels or annotations taken per object: more would only make a story heavy.
 ENTRIES_LIMIT = 100
 
+# Characters of a namespace's annotations together: looking through them for secrets takes time, and they are not ours.
+NAMESPACE_LIMIT = 8_000
+
+OF_NAMESPACES = "namespace_"
+"""What the facts of an owner namespace begin with."""
+
 _OTHER = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -87,9 +93,20 @@ def namespace_facts(
 
     `prefix` is `namespace_routing.annotation_prefix`.
     """
-    named = {**_named("namespace_label_", labels), **_named("namespace_annotation_", annotations)}
+    named = {**_named("namespace_label_", labels), **_named("namespace_annotation_", _within(annotations))}
     wanted = {name: text(value, VALUE_LIMIT) for name, value in asked_for(prefix, annotations, data).items()}
     return {name: value for name, value in {**named, **wanted}.items() if value}
+
+
+def _within(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Return annotations in order, as many as are small enough together."""
+    kept, left = {}, NAMESPACE_LIMIT
+    for key, value in sorted(annotations.items()):
+        left -= len(value)
+        if left < 0:
+            break
+        kept[key] = value
+    return kept
 
 
 def evidence_facts(evidence: Evidence) -> dict[str, str]:

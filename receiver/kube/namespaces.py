@@ -34,7 +34,7 @@ class NamespaceRow:
     annotations: Mapping[str, str]
     """Without kubectl's copy of the last configuration."""
     wishes: Mapping[str, str]
-    """What the labelled ConfigMaps in it hold; where two have the same key, the later name wins."""
+    """What the labelled ConfigMaps in it hold; where several have the same key, their values with commas between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +165,11 @@ def _text(value: str, longest: int) -> str:
 
 
 def _merged(held: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
-    together: dict[str, str] = {}
+    together: dict[str, list[str]] = {}
     for name in sorted(held):
-        together |= held[name]
-    return {key: together[key] for key in _first(together)}
+        for key, value in held[name].items():
+            together.setdefault(key, []).append(value)
+    return {key: ",".join(together[key]) for key in _first(together)}
 
 
 def _first(keys: Iterable[str]) -> list[str]:

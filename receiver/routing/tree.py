@@ -134,6 +134,13 @@ def _walk(
         verdicts.insert(at, Verdict(node.path, node.position, False, "root route: a route below matched"))
 
 
+def nodes(node: Route) -> Iterator[Route]:
+    """Yield a route and all below it."""
+    yield node
+    for child in node.routes:
+        yield from nodes(child)
+
+
 def failing(node: Route, labels: Mapping[str, str], facts: Mapping[str, str]) -> tuple[str, ...]:
     """Return every condition of a route that does not hold, and what it met; those of the routes above do not count."""
     return tuple(_failing(node, {**facts, **labels}, facts))

@@ -18,7 +18,7 @@ from receiver.store.codec import dump_json
 from receiver.store.deliveries import AUDIBLE_CHANGE, NEW_ROOT
 from receiver.store.digests import KIND
 from receiver.store.engine import NOW, Conn
-from receiver.store.schema import alerts, attempts, deliveries, entries, stories
+from receiver.store.schema import alerts, attempts, deliveries, entries, revisions, stories
 
 AT_ONCE = 100
 """Deliveries that one transaction takes out of shadow mode: bounds for how long everybody else waits."""
@@ -29,8 +29,16 @@ _SHADOW = deliveries.c.state == literal_column(f"'{DeliveryState.SHADOW.value}'"
 _NEXT = select(func.min(deliveries.c.destination)).where(_SHADOW, deliveries.c.destination > bindparam("b_after"))
 _LEFT = select(deliveries.c.id).where(_SHADOW, deliveries.c.destination == bindparam("b_destination")).limit(AT_ONCE)
 _ROOTS = (
-    select(deliveries.c.id, deliveries.c.root, deliveries.c.firing, stories.c.state)
+    select(
+        deliveries.c.id,
+        deliveries.c.root,
+        deliveries.c.firing,
+        deliveries.c.delivered,
+        stories.c.state,
+        (revisions.c.at > deliveries.c.told_at).label("loud"),
+    )
     .join(stories, stories.c.id == deliveries.c.story)
+    .outerjoin(revisions, (revisions.c.story == deliveries.c.story) & (revisions.c.revision == deliveries.c.audible))
     .where(deliveries.c.id.in_(_IDS))
 )
 _FREE = {
@@ -44,9 +52,8 @@ _FREE = {
     "unknown_at": None,
     "confirm_at": None,
     "fallen_back": False,
-    "delivered": 0,
 }
-_NOTHING = {**_FREE, "root": None, "started": False, "told_at": None}
+_NOTHING = {**_FREE, "delivered": 0, "root": None, "started": False, "told_at": None}
 _AGAIN = {"state": DeliveryState.PENDING.value, "due": NOW, "waiting_since": NOW}
 _MINE = deliveries.c.id.in_(_IDS)
 # It begins now: nothing was late, and it counts for a storm now.
@@ -59,7 +66,7 @@ _FORGET = (
 _GO_ON = (
     update(deliveries)
     .where(deliveries.c.id == bindparam("b_id"))
-    .values(**_FREE, **_AGAIN, priority=AUDIBLE_CHANGE, root=bindparam("b_root"))
+    .values(**_FREE, **_AGAIN, priority=AUDIBLE_CHANGE, root=bindparam("b_root"), delivered=bindparam("b_delivered"))
 )
 _WAITING = entries.c.delivery.in_(_IDS) & (entries.c.state == "pending")
 _SKIP_ENTRIES = update(entries).where(_WAITING).values(state="skipped")
@@ -95,7 +102,10 @@ async def end(conn: Conn, ids: Sequence[str]) -> int:
         if some:
             await conn.execute(statement, {"ids": some})
     if real:
-        await conn.execute(_GO_ON, [{"b_id": one, "b_root": dump_json(root)} for one, root in real.items()])
+        # Only what people were to notice since they were last told is news: what they closed stays closed otherwise.
+        shown = {row.id: 0 if row.loud is None or row.loud else row.delivered for row in rows}
+        going = [{"b_id": one, "b_root": dump_json(root), "b_delivered": shown[one]} for one, root in real.items()]
+        await conn.execute(_GO_ON, going)
     return len(tell) + len(real)
 
 

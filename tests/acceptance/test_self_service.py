@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.harness import Running, alert, failed, pagerduty, routes_yaml, running, slack
 from tests.acceptance.plans import cluster, load_example, plan, top, watched
+from tests.fakes.faults import slack_error
 from tests.fakes.kubernetes import KubernetesApi
 from tests.fakes.vendors import FakeVendors
 
@@ -145,6 +146,67 @@ async def test_without_the_right_to_read_namespaces_failures_are_told_as_ever(tm
                 return "list namespaces" in (await service.http.get(f"{service.url}/routes")).text
 
             await service.until(named)
+
+
+async def test_a_restart_that_cannot_read_namespaces_tells_nobody_who_was_not_to_be_told(tmp_path: Path) -> None:
+    """What is stored of a namespace counts until it is read again: a route by its labels does not become the root's."""
+    head = f"{top()}\n{RULES}"
+    route = """{receiver: platform, routes: [{matchers: ['namespace_label_team="erp"'], receiver: team-erp}]}"""
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        await load_example(api)
+        await api.apply(plan("Failed"))
+        await api.apply(namespace())
+        path = routes_yaml(vendors, tmp_path, top=head, receivers=RECEIVERS, route=route)
+        async with running(path, vendors) as service:
+            await followed(api, service)
+            await service.post(alert(failed()))
+            await vendors.until(lambda v: v.incidents(), timeout=20)
+            await service.idle()
+            assert not vendors.slack_roots()
+        api.forbidden |= {("list", "namespaces"), ("list", "configmaps")}
+        lists = api.calls["list", "namespaces"]
+        async with running(path, vendors) as service:
+            await watched(api, service)
+            await api.until(lambda: api.calls["list", "namespaces"] > lists)
+            await api.apply(plan("Executing"))
+            await service.until_state("re-running")
+            await service.idle()
+            assert not vendors.slack_roots()
+
+
+async def test_a_story_that_is_about_no_plan_hears_a_later_choice_too(tmp_path: Path) -> None:
+    head = f"{top()}\n{RULES}"
+    labels = {"alertname": "KubePodCrashLooping", "namespace": OWNER, "severity": "warning"}
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        await api.apply(namespace())
+        async with running(routes_yaml(vendors, tmp_path, top=head, receivers=RECEIVERS), vendors) as service:
+            await followed(api, service)
+            await service.post(alert(labels))
+            await vendors.until(lambda v: v.slack_roots(), timeout=20)
+            await api.apply(namespace(receiver="team-erp"))
+            await vendors.until(lambda v: v.incidents(), timeout=20)
+
+
+async def test_a_channel_that_there_is_not_calls_nobody_else(tmp_path: Path) -> None:
+    """Those whom the routes name are told; the root receiver is not at the command of who edits a namespace."""
+    head = f"{top()}\n{RULES}"
+    route = "{receiver: platform, routes: [{matchers: ['app=~\".*\"'], receiver: team-erp}]}"
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        await load_example(api)
+        await api.apply(plan("Failed"))
+        await api.apply(namespace(slack_channel="#mig-nope"))
+        vendors.fail("slack", slack_error("channel_not_found"), on="chat.postMessage", always=True)
+        path = routes_yaml(vendors, tmp_path, top=head, receivers=RECEIVERS, route=route)
+        async with running(path, vendors) as service:
+            await followed(api, service)
+            await service.post(alert(failed()))
+            await vendors.until(lambda v: v.incidents(), timeout=20)
+
+            async def judged() -> bool:
+                return "nobody is left" in (await service.http.get(f"{service.url}/api/v1/audit?kind=fallback")).text
+
+            await service.until(judged, timeout=20)
+            assert {one["receiver"] for one in await service.deliveries()} == {"team-erp", "#mig-nope"}
 
 
 def events(api: KubernetesApi) -> list[dict[str, Any]]:

@@ -501,6 +501,7 @@ def test_the_dashboard_asks_for_metrics_and_labels_that_there_are() -> None:
     for series in (metrics.reconciled_at, metrics.reconcile_failures):
         series.labels("main")
     metrics.reconciled.labels("main", "opened")
+    metrics.failed_plans.labels("disk-full")
     known = {sample.name: {*sample.labels} for family in metrics.registry.collect() for sample in family.samples}
     for expression in ASKED:
         asked = re.findall(r"(mtv_receiver_\w+)\{([^}]*)\}", expression)

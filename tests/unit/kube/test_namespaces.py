@@ -71,10 +71,10 @@ def test_what_is_the_same_is_no_news(book: NamespaceBook) -> None:
     assert not book.put_configmap("other", "none", None, PREFIX)
 
 
-def test_of_several_configmaps_the_last_by_name_wins_whichever_came_first(book: NamespaceBook) -> None:
+def test_of_several_configmaps_all_count_in_the_order_of_their_names_whichever_came_first(book: NamespaceBook) -> None:
     book.put_configmap("shop", "b", wishing({"receiver": "of-b", "only_b": "1"}), PREFIX)
     book.put_configmap("shop", "a", wishing({"receiver": "of-a", "only_a": "1"}), PREFIX)
-    assert row_of(book).wishes == {"receiver": "of-b", "only_a": "1", "only_b": "1"}
+    assert row_of(book).wishes == {"receiver": "of-a,of-b", "only_a": "1", "only_b": "1"}
     book.put_configmap("shop", "b", None, PREFIX)
     assert row_of(book).wishes == {"receiver": "of-a", "only_a": "1"}
 
@@ -122,7 +122,7 @@ def test_everything_huge_is_cut(book: NamespaceBook) -> None:
 def test_of_too_many_configmaps_the_first_by_name_count_in_whatever_order_they_come(book: NamespaceBook) -> None:
     for number in reversed(range(CONFIGMAPS_MAX + 5)):
         book.put_configmap("shop", f"c{number:03}", wishing({"receiver": str(number)}), PREFIX)
-    assert row_of(book).wishes == {"receiver": str(CONFIGMAPS_MAX - 1)}
+    assert row_of(book).wishes == {"receiver": ",".join(map(str, range(CONFIGMAPS_MAX)))}
 
 
 def test_annotations_of_our_own_find_room_before_all_others(book: NamespaceBook) -> None:

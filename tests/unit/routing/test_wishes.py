@@ -187,3 +187,12 @@ def test_the_example_of_the_page_is_a_configuration(tmp_path: Path) -> None:
     assert config is not None
     assert config.namespace_routing is not None
     assert config.namespace_routing.may_post("#mig-payments")
+
+
+def test_a_channel_that_is_configured_under_a_name_is_that_destination(tmp_path: Path) -> None:
+    """Else it would be told twice, and past the shadow or the content that its entry has."""
+    named = "{name: pay, channel: '#mig-pay', app_token_env: TOKEN, content: minimal}"
+    config = loaded(tmp_path, CONFIG.replace("[{channel: '#platform'", f"[{named}, {{channel: '#platform'"))
+    targets = [one.config for one in route({}, facts("", "#mig-pay"), config).targets]
+    assert [one.identity for one in targets] == ["slack:name:pay", "slack:slack.com #platform"]
+    assert targets[0].content == "minimal"

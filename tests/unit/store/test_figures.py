@@ -12,9 +12,9 @@ from sqlalchemy import insert
 from receiver.metrics import Metrics
 from receiver.store.engine import NOW, Conn, Store
 from receiver.store.figures import collect
-from receiver.store.schema import deliveries
+from receiver.store.schema import alerts, deliveries, stories
 from receiver.store.schema import inbox as inbox_table
-from tests.unit.store.kept import add_story, change
+from tests.unit.store.kept import DAY, add_story, change
 
 pytestmark = pytest.mark.anyio
 
@@ -65,3 +65,14 @@ async def test_people_wait_for_what_is_new_or_audible_and_may_be_sent(
     await change(store, deliveries, {"waiting_since": NOW - 700, **values})
     assert (await seen(store, "delivery_oldest_seconds", kind="slack") > 600) == waits
     assert await seen(store, "delivery_oldest_seconds", kind="email") == 0
+
+
+async def test_failed_plans_of_the_last_day_by_cause_and_nothing_else(store: Store) -> None:
+    for name, kind in (("disk", "plan"), ("disk2", "plan"), ("none", "plan"), ("old", "plan"), ("node", "object")):
+        await store.write(partial(add_story, name=name, kind=kind))
+    await store.write(partial(add_story, name="good", kind="plan"))
+    await change(store, alerts, {"role": "success"}, alerts.c.story == "good")
+    await change(store, stories, {"cause": "disk-full"}, stories.c.id.in_(["disk", "disk2", "old", "node", "good"]))
+    await change(store, stories, {"opened": NOW - 2 * DAY}, stories.c.id == "old")
+    assert await seen(store, "failed_plans", cause="disk-full") == 2
+    assert await seen(store, "failed_plans", cause="not recognised") == 1

@@ -98,6 +98,18 @@ async def test_a_real_root_is_brought_up_to_date_whether_it_is_over_or_not(store
     assert row.audible > row.delivered
 
 
+async def test_a_real_root_is_noticeable_only_where_something_audible_came_since_people_were_told(store: Store) -> None:
+    """What a person closed meanwhile is not begun anew by what nobody was to notice."""
+    root = json.dumps({"id": "7", "shadow": {"revision": 1, "shown": 4}})
+    for name, told_at in (("quiet", NOW + 60), ("loud", NOW - 60)):
+        await store.write(lambda conn, name=name, at=told_at: shadowed(conn, name, root=root, told_at=at, delivered=4))
+    assert await end_all(store) == 2
+    quiet, loud = await row_of(store, "quiet"), await row_of(store, "loud")
+    assert (quiet.delivered, quiet.audible > quiet.delivered) == (4, False)
+    assert (loud.delivered, loud.audible > loud.delivered) == (0, True)
+    assert quiet.due is not None, "what it shows is brought up to date all the same"
+
+
 async def test_many_go_in_small_transactions_and_others_stay(store: Store) -> None:
     async def fill(conn: Conn) -> None:
         for number in range(shadow.AT_ONCE + 5):
