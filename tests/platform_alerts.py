@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from receiver.fingerprint import fingerprint
@@ -55,6 +55,12 @@ def event(
         involvedObject={"kind": kind, "name": name, "namespace": namespace}, reason=reason, message=message,
         type=rest.pop("type", "Warning"), count=count, lastTimestamp=f"2026-11-21T{at}Z", **rest,
     )  # fmt: skip
+
+
+def fresh(objects: Iterable[Obj]) -> list[Obj]:
+    """Return objects whose events were seen a minute ago: a running service leaves out what is older than a day."""
+    seen = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return [{**one, "lastTimestamp": seen} if one["kind"] == "Event" else one for one in objects]
 
 
 def condition(type_: str, status: str, reason: str = "", message: str = "", at: str = "07:50:00") -> Obj:

@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.harness import alert, routes_yaml, running
 from tests.acceptance.plans import cluster, top
 from tests.fakes.vendors import FakeVendors
-from tests.platform_alerts import SECRET, crash_loop, thrashing
+from tests.platform_alerts import SECRET, crash_loop, fresh, thrashing
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ def shown(message: Any) -> str:
 async def test_a_pod_in_a_crash_loop_is_told_with_its_state_events_and_log_and_without_secrets(tmp_path: Path) -> None:
     scenario = crash_loop()
     async with FakeVendors() as vendors, cluster(tmp_path) as api:
-        for one in scenario.objects:
+        for one in fresh(scenario.objects):
             await api.apply(one)
         for (namespace, pod, container, previous), text in scenario.logs.items():
             api.set_log(namespace, pod, container, text, previous=previous)
@@ -43,7 +43,7 @@ async def test_a_pod_in_a_crash_loop_is_told_with_its_state_events_and_log_and_w
 async def test_an_alert_pages_while_the_api_server_hangs_and_says_later_what_was_not_read(tmp_path: Path) -> None:
     scenario = thrashing()
     async with FakeVendors() as vendors, cluster(tmp_path) as api:
-        for one in scenario.objects:
+        for one in fresh(scenario.objects):
             await api.apply(one)
         config = routes_yaml(vendors, tmp_path, top=top(evidence_wait="100ms", evidence_timeout="300ms"))
         async with running(config, vendors) as service:

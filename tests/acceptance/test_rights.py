@@ -24,7 +24,7 @@ from tests.fakes.kubernetes import KubernetesApi
 from tests.fakes.kubernetes_answers import CLUSTER_SCOPED
 from tests.fakes.vendors import FakeVendors
 from tests.fleet import PLAN, load
-from tests.platform_alerts import SCENARIOS, autopilot
+from tests.platform_alerts import SCENARIOS, autopilot, fresh
 from tests.unit.kube.helpers import cluster_for
 
 pytestmark = pytest.mark.anyio
@@ -91,7 +91,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "hook": lambda: of_plan(in_hook()),
     "second run": lambda: of_plan(once_more()),
     **{
-        name: lambda make=make: Case(make().labels, make().objects, make().logs)  # type: ignore[misc]
+        name: lambda make=make: Case(make().labels, fresh(make().objects), make().logs)  # type: ignore[misc]
         for name, make in SCENARIOS.items()
     },
     **{
