@@ -7,27 +7,27 @@ also a refused one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import structlog
 
 from receiver import fitting
-from receiver.alertmanagers import Alertmanagers, NotSilencedError
+from receiver.alertmanagers import Alertmanagers
 from receiver.clock import Clock
-from receiver.config.model import AlertmanagerConfig, Config
+from receiver.config.model import Config
 from receiver.config.problems import suggestion
 from receiver.giving import NotGivenError, give
 from receiver.model import Ack, Change
 from receiver.quiet import publish
 from receiver.rendering import words
+from receiver.silencer import NOTE_BEFORE_S, PARTLY, NothingMadeError, Silencer
 from receiver.store import presses, stories
 from receiver.store.codec import moment
 from receiver.store.drafts import Draft
 from receiver.store.engine import Conn, Store
-from receiver.store.own_alerts import SOURCE as OWN
 from receiver.store.presses import Silence
 from receiver.telling import Teller
 
@@ -35,20 +35,8 @@ log = structlog.get_logger(__name__)
 
 SLACK, PAGERDUTY, COMMAND_LINE, API, PAGE = "Slack", "PagerDuty", "command line", "API", "page"
 LONGEST_SILENCE_H = 168.0
-NOTE_BEFORE_S = 600.0
-"""So long before a silence ends people are told of it."""
-SAME_END_S = 120.0
-"""A silence that would end so little later than the one there is says nothing new."""
 MAX_NAME = 80
 MAX_NOTE = 200
-PARTLY = "Silenced in part"
-"""So the answer to a press begins that could silence some of a story's alerts only."""
-MAX_LISTED = 3
-
-_VOLATILE = frozenset(
-    {"phase", "status", "instance", "endpoint", "container", "prometheus", "prometheus_replica", "replica"}
-)
-"""Labels that change while the failure stays the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +62,6 @@ class Answer:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused(Exception):
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What came of a silence at Alertmanager."""
-
-    silences: tuple[Silence, ...]
-    hit: tuple[str, ...]
-    """What each of them silences."""
-    lacking: tuple[str, ...] = ()
-    why: str = ""
-    """Why that could not be silenced."""
-
-
 _NO_STORY = Answer(False, "There is no such story; it may be forgotten by now.")
 _Work = Callable[[Conn, Draft], Awaitable[Answer]]
 
@@ -111,7 +82,7 @@ class Actions:
         self._store = store
         self._config = config
         self._teller = teller
-        self._alertmanagers = alertmanagers
+        self._silencer = Silencer(store, alertmanagers, clock, limit=config.actions.silence_limit)
         self._clock = clock
         self._on_change = on_change
         self._silencing = asyncio.Lock()
@@ -174,7 +145,9 @@ class Actions:
         if receiver is None or not receiver.destinations:
             what = f"there is no receiver {to!r}" if receiver is None else f"the receiver {to} has no destination"
             known = [name for name, one in self._config.receivers.items() if one.destinations]
-            return await self._press(story, "move", who, _saying(f"{_sentence(what)}; {suggestion(to, known)}"))
+            return await self._press(
+                story, "move", who, _saying(Answer(False, f"{_sentence(what)}; {suggestion(to, known)}"))
+            )
 
         async def work(conn: Conn, draft: Draft) -> Answer:
             by = f"{_name(who)} ({who.via})"
@@ -192,22 +165,22 @@ class Actions:
         """Silence a story's alerts at the Alertmanager that they came from, whatever their next phase is."""
         if not 0 < hours <= LONGEST_SILENCE_H:
             text = f"A silence lasts up to {LONGEST_SILENCE_H:g} hours; {hours:g} is no such time."
-            return await self._press(story, "silence", who, _saying(text))
+            return await self._press(story, "silence", who, _saying(Answer(False, text)))
         async with self._silencing:
             found = await self._store.read(partial(_load, story.upper()))
+            refusal = self._refusal(found, who)
+            if refusal is not None or found is None:
+                return await self._press(story, "silence", who, _saying(refusal or _NO_STORY))
             try:
-                refusal = self._refusal(found, who)
-                if refusal is not None or found is None:
-                    raise _Refused(refusal or _NO_STORY)
-                made = await self._silenced(found, hours, who)
-            except _Refused as refused:
-                return await self._press(story, "silence", who, _saying(refused.answer.text, done=refused.answer.done))
+                made = await self._silencer.make(found, hours, _name(who), _in(who.via))
+            except NothingMadeError as error:
+                return await self._press(story, "silence", who, _saying(Answer(error.is_silenced, str(error))))
 
             async def work(conn: Conn, draft: Draft) -> Answer:
                 first = made.silences[0]
                 said = f"for {_hours(hours)} by {_name(who)} {_in(who.via)}, until {_at(moment(first.until), draft)}"
-                if made.lacking:
-                    text = f"{PARTLY} {said}: {_listed(made.hit)}; not silenced: {_listed(made.lacking)}"
+                if made.in_part:
+                    text = f"{PARTLY} {said}: {made.in_part}"
                     await publish(conn, self._teller, draft, Change.SILENCED, text[:1].lower() + text[1:])
                     return Answer(False, f"{text}. {made.why}; try again for the rest.")
                 text = f"silenced {said}"
@@ -216,67 +189,6 @@ class Actions:
                 return Answer(True, f"{_sentence(text)}.{note}")
 
             return await self._press(story, "silence", who, work, made.silences)
-
-    async def _silenced(self, draft: Draft, hours: float, who: Actor) -> _Made:
-        now = self._clock.now()
-        until = datetime.fromtimestamp(now.timestamp() + hours * 3600, UTC)
-        there = await self._store.read(partial(_there, draft.id))
-        if there is not None and there[0] >= until.timestamp() - SAME_END_S:
-            raise _Refused(Answer(True, f"It is silenced until {_at(moment(there[0]), draft)}, by {there[1]}."))
-        wanted = self._wanted(draft)
-        if not wanted:
-            raise _Refused(Answer(False, self._why_not(draft)))
-        try:
-            for config, matchers in wanted:
-                await self._refuse_wide(config, matchers, draft)
-        except NotSilencedError as error:
-            raise _Refused(Answer(False, f"{error}.")) from None
-        names = tuple(fitting.one_line(_words(matchers), 120) for _, matchers in wanted)
-        comment = f"{draft.title}: story {draft.id}, silenced {_in(who.via)} through mtv-receiver"
-        warned = hours * 3600 <= 2 * NOTE_BEFORE_S
-        made: list[Silence] = []
-        for config, matchers in wanted:
-            try:
-                number = await self._alertmanagers.silence(
-                    config, matchers, now=now, until=until, by=_name(who), comment=comment
-                )
-            except NotSilencedError as error:
-                if not made:
-                    raise _Refused(Answer(False, f"{error}; nothing is known to be silenced.")) from None
-                return _Made(tuple(made), names[: len(made)], names[len(made) :], str(error))
-            made.append(Silence(number, config.name, draft.id, until.timestamp(), _name(who), warned))
-        return _Made(tuple(made), names)
-
-    def _wanted(self, draft: Draft) -> list[tuple[AlertmanagerConfig, dict[str, str]]]:
-        """Return what to silence, and where: each set of matchers once."""
-        found: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[AlertmanagerConfig, dict[str, str]]] = {}
-        for row in draft.failures:
-            config = self._alertmanagers.of(row.source) if row.firing and row.source != OWN else None
-            if config is not None:
-                matchers = _matchers(row.alert.labels, is_plan=draft.kind == "plan")
-                found.setdefault((config.name, tuple(sorted(matchers.items()))), (config, matchers))
-        return list(found.values())
-
-    def _why_not(self, draft: Draft) -> str:
-        if not any(row.firing for row in draft.failures):
-            return "No alert of this story fires, so there is nothing to silence."
-        if all(row.source == OWN for row in draft.failures if row.firing):
-            return "Only mtv-receiver's own alerts fire here; Alertmanager knows nothing of them."
-        return (
-            "Nothing was silenced: the Alertmanager of these alerts is not listed under alertmanagers: in routes.yaml."
-        )
-
-    async def _refuse_wide(self, config: AlertmanagerConfig, matchers: dict[str, str], draft: Draft) -> None:
-        hit = await self._alertmanagers.hit(config, matchers)
-        own = [_steady(row.alert.labels) for row in draft.failures]  # in whatever phase they are
-        others = [one for one, labels in hit.items() if one not in draft.alerts and _steady(labels) not in own]
-        limit = self._config.actions.silence_limit
-        if len(others) > limit:
-            text = (
-                f"Nothing was silenced: a silence of {fitting.one_line(_words(matchers), 200)} would also hit"
-                f" {len(others)} other alerts (at most {limit}); make a narrower one in Alertmanager."
-            )
-            raise _Refused(Answer(False, text))
 
     # --- every press ---
 
@@ -346,40 +258,12 @@ async def _load(story: str, conn: Conn) -> Draft | None:
     return await stories.load_draft(conn, story, await stories.now_of(conn))
 
 
-async def _there(story: str, conn: Conn) -> tuple[float, str] | None:
-    """Return until when a story is silenced and by whom; None also where the last one silenced it in part."""
-    asked = (one for one in reversed(await presses.of_story(conn, story)) if one.action == "silence")
-    last = next((one for one in asked if one.done or one.text.startswith(PARTLY)), None)
-    return await presses.silenced_until(conn, story) if last is None or last.done else None
-
-
-def _saying(text: str, *, done: bool = False) -> _Work:
+def _saying(answer: Answer) -> _Work:
     async def work(conn: Conn, draft: Draft) -> Answer:
         del conn, draft
-        return Answer(done, text)
+        return answer
 
     return work
-
-
-def _matchers(labels: Mapping[str, str], *, is_plan: bool) -> dict[str, str]:
-    """Return what makes an alert this one, whatever its next phase is."""
-    if labels.get("plan"):
-        return {name: labels[name] for name in ("alertname", "plan") if labels.get(name)}
-    # In an alert about a plan, the pod is that of the controller, or of one try of many.
-    return {name: value for name, value in _steady(labels).items() if name != "pod" or not is_plan}
-
-
-def _words(matchers: Mapping[str, str]) -> str:
-    return " and ".join(f"{name}={value}" for name, value in sorted(matchers.items()))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(names[:MAX_LISTED]) + more
-
-
-def _steady(labels: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in labels.items() if value and name not in _VOLATILE}
 
 
 def _name(who: Actor) -> str:

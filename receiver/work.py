@@ -44,7 +44,7 @@ from receiver.resettle import Resettler
 from receiver.retention import Retention
 from receiver.self_service import Refusals
 from receiver.shifts import Shifts
-from receiver.silences import SilenceNotes
+from receiver.silence_notes import SilenceNotes
 from receiver.silencing import Silencing
 from receiver.slack_presses import Presses
 from receiver.slack_socket import Line, SlackSocket, lines

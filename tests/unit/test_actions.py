@@ -14,7 +14,7 @@ from receiver.alertmanagers import Alertmanagers
 from receiver.clock import SystemClock
 from receiver.metrics import Metrics
 from receiver.model import AlertStatus, PlanPhase, PlanState
-from receiver.silences import SilenceNotes
+from receiver.silence_notes import SilenceNotes
 from receiver.store import schema
 from tests.unit.hands import ANA, BOB, FAILED_LABELS, OF_PLAN, OWN, hands
 from tests.unit.recording import STARTED

@@ -20,7 +20,7 @@ from receiver.config.model import AlertmanagerConfig
 from receiver.forever import for_ever
 from receiver.metrics import Metrics
 from receiver.reconcile import Reconciler
-from receiver.silences import SilenceNotes
+from receiver.silence_notes import SilenceNotes
 from receiver.store.engine import StoreBusyError, StoreClosedError
 
 pytestmark = pytest.mark.anyio

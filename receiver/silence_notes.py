@@ -6,13 +6,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from receiver.actions import NOTE_BEFORE_S
 from receiver.clock import Clock
 from receiver.forever import for_ever
 from receiver.metrics import Metrics
 from receiver.model import Change
 from receiver.quiet import publish
 from receiver.rendering import words
+from receiver.silencer import NOTE_BEFORE_S
 from receiver.store import presses, stories
 from receiver.store.codec import moment
 from receiver.store.engine import Conn, Store
