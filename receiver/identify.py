@@ -12,13 +12,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from receiver import subjects
 from receiver.clock import Clock
 from receiver.config.model import CAPACITY_SHORT, ClusterConfig, Config, SubjectRule
 from receiver.enrichers.facts import OF_NAMESPACES, facts_of, namespace_facts
-from receiver.enrichers.planstate import plan_phase, run_uid
-from receiver.enrichers.vms import count_vms, run_vms
 from receiver.kube import Cluster, ClusterError, FollowsNamespaces, NamespaceRow, PlanRow
-from receiver.model import CAPACITY, Alert, Identity, PlanPhase, PlanState
+from receiver.model import Alert, Identity, PlanPhase, PlanState
 from receiver.patience import Patience
 
 T = TypeVar("T")
@@ -73,17 +72,21 @@ class Identifier:
         cluster = self._cluster_of(alert)
         name = cluster.name if cluster else alert.labels.get("cluster", "")
         if rule is None:
-            return Identified(self.with_namespace(_other(alert, name)), "failure", PlanState(PlanPhase.NO_PLAN))
+            return Identified(
+                self.with_namespace(subjects.of_alert(alert, name)), "failure", PlanState(PlanPhase.NO_PLAN)
+            )
         uid = alert.labels.get(rule.uid_label, "")
         plan_name = alert.labels.get(rule.name_label, "")
         if not uid and not plan_name:
-            return Identified(self.with_namespace(_other(alert, name)), rule.role, PlanState(PlanPhase.NO_PLAN))
+            return Identified(
+                self.with_namespace(subjects.of_alert(alert, name)), rule.role, PlanState(PlanPhase.NO_PLAN)
+            )
         namespace = "" if uid else alert.labels.get(rule.namespace_label, "")
         if namespace in self._config.global_.shared_namespaces:
             namespace = ""
         identity, plan = await self.look_up(name, uid, namespace, plan_name)
         if alert.name == CAPACITY_SHORT:
-            return Identified(_room_for(identity, uid), rule.role, PlanState(PlanPhase.NO_PLAN))
+            return Identified(subjects.room_for(identity, uid), rule.role, PlanState(PlanPhase.NO_PLAN))
         return Identified(identity, rule.role, plan)
 
     async def look_up(self, cluster_name: str, uid: str, namespace: str, name: str) -> tuple[Identity, PlanState]:
@@ -125,7 +128,7 @@ class Identifier:
         return {key: self._redact(value)[0] if "annotation" in key else value for key, value in facts.items()}
 
     async def _found(self, cluster_name: str, uid: str, namespace: str, name: str) -> tuple[Identity, PlanState]:
-        asked = _asked(cluster_name, uid, namespace, name)
+        asked = subjects.asked_for(cluster_name, uid, namespace, name)
         cluster = self._clusters.get(cluster_name)
         if cluster is None:
             why = (
@@ -147,9 +150,9 @@ class Identifier:
         row = self._row(cluster, asked)
         state = PlanState(PlanPhase.UNREADABLE, why=why)
         if row is not None:
-            asked = _from_row(asked, row, self._config.global_.shared_namespaces)
+            asked = subjects.of_row(asked, row, self._config.global_.shared_namespaces)
             follows = cluster.plans().synced and cluster.plans().problem is None
-            state = replace(state, phase=_told_by(row)) if follows else state
+            state = replace(state, phase=subjects.phase_of_row(row)) if follows else state
         prefix = "plan not read" if asked.owner_namespace else "namespace unknown"
         return replace(asked, complete=False, missing=(f"{prefix}: {why}",)), state
 
@@ -166,7 +169,7 @@ class Identifier:
         plan = self._pick(await self._find(cluster, asked.name), asked)
         if plan is None:
             return self._absent(cluster, asked)
-        return self._known(cluster.name, asked, plan), _state(plan)
+        return self._known(cluster.name, asked, plan), subjects.state_of_plan(plan)
 
     async def state_of(self, cluster_name: str, row: PlanRow) -> PlanState:
         """Return the state of a Plan that the watch just saw; it is fetched only where the columns do not tell."""
@@ -213,22 +216,7 @@ class Identifier:
 
     def _known(self, cluster: str, asked: Identity, plan: dict[str, Any]) -> Identity:
         facts = self._redacted(facts_of(plan, self._config.global_.shared_namespaces))
-        metadata = plan.get("metadata") or {}
-        uid = str(metadata.get("uid") or asked.uid)
-        namespace = str(metadata.get("namespace") or "")
-        name = str(metadata.get("name") or asked.name)
-        return Identity(
-            subject=f"plan/{uid}" if uid else asked.subject,
-            kind="plan",
-            cluster=cluster,
-            uid=uid,
-            namespace=namespace,
-            name=name,
-            target_namespace=facts.get("target_namespace", ""),
-            owner_namespace=facts.get("owner_namespace", ""),
-            facts={**facts, "cluster": cluster},
-            alias=f"plan/{cluster}/{namespace}/{name}",
-        )
+        return subjects.of_plan(cluster, asked, plan, facts)
 
     async def _read(self, cluster: Cluster, asked: Identity, row: PlanRow) -> tuple[Identity, PlanState] | None:
         """Return what a whole Plan says, at most PLAN_FRESH_S old, never older than the watch knows; None: it is gone.
@@ -248,7 +236,7 @@ class Identifier:
         metadata = (plan or {}).get("metadata") or {}
         if plan is None or (asked.uid and metadata.get("uid") != asked.uid):
             return None  # deleted, or another Plan has its name now
-        identity, state = self._known(cluster.name, asked, plan), _state(plan)
+        identity, state = self._known(cluster.name, asked, plan), subjects.state_of_plan(plan)
         if metadata.get("uid") and metadata.get("name"):
             self._plans[key] = _Cached(now, str(metadata.get("resourceVersion") or ""), identity, state)
             while len(self._plans) > MAX_CACHED_PLANS:
@@ -329,77 +317,3 @@ class Identifier:
             elif all(matcher.matches(alert.labels) for matcher in cluster.matchers):
                 return cluster
         return default
-
-
-def _state(plan: dict[str, Any]) -> PlanState:
-    phase = plan_phase(plan)
-    counts = count_vms(plan, run_vms(plan)) if phase is PlanPhase.SUCCEEDED else None
-    return PlanState(phase, run_uid(plan), counts=counts)
-
-
-def _asked(cluster: str, uid: str, namespace: str, name: str) -> Identity:
-    facts = {"plan_uid": uid, "plan_name": name, "plan_namespace": namespace, "owner_namespace": namespace}
-    return Identity(
-        subject=f"plan/{uid}" if uid else f"plan/{cluster}/{namespace}/{name}",
-        kind="plan",
-        cluster=cluster,
-        uid=uid,
-        namespace=namespace,
-        name=name,
-        owner_namespace=namespace,
-        facts={key: value for key, value in {**facts, "cluster": cluster}.items() if value},
-        alias="" if uid and not namespace else f"plan/{cluster}/{namespace}/{name}",
-    )
-
-
-def _room_for(plan: Identity, uid: str) -> Identity:
-    """Return a subject of its own, routed as its Plan: that room lacks ends when there is room."""
-    return replace(plan, subject=f"{CAPACITY}/{uid}", kind=CAPACITY, uid="", alias="", complete=True)
-
-
-def _from_row(asked: Identity, row: PlanRow, shared: tuple[str, ...]) -> Identity:
-    """Fill in what the watch knows while the Plan itself cannot be read."""
-    owner = "" if row.namespace in shared else row.namespace
-    facts = {"plan_uid": row.uid, "plan_name": row.name, "plan_namespace": row.namespace, "owner_namespace": owner}
-    return replace(
-        asked,
-        subject=f"plan/{row.uid}",
-        uid=row.uid,
-        namespace=row.namespace,
-        name=row.name,
-        owner_namespace=owner,
-        facts={**asked.facts, **{key: value for key, value in facts.items() if value}},
-        alias=f"plan/{asked.cluster}/{row.namespace}/{row.name}",
-    )
-
-
-def _told_by(row: PlanRow) -> PlanPhase:
-    """Return what the columns of the watch say; Canceled is none of them, so no answer is no answer."""
-    if row.executing:
-        return PlanPhase.EXECUTING
-    if row.failed:
-        return PlanPhase.FAILED
-    return PlanPhase.SUCCEEDED if row.succeeded else PlanPhase.UNREADABLE
-
-
-def _other(alert: Alert, cluster: str) -> Identity:
-    """Return the subject of an alert that is not about a Plan: the object it names, or the alert itself."""
-    labels = alert.labels
-    namespace = labels.get("exported_namespace") or labels.get("namespace", "")
-    kind, name = labels.get("kind", ""), labels.get("name", "")
-    facts = {"owner_namespace": namespace, "cluster": cluster}
-    if kind and name:
-        # Not `plan/…`: an alert that only names a Plan among other objects tells no failure of its migration.
-        subject = f"{'object/plan' if kind.lower() == 'plan' else kind.lower()}/{cluster}/{namespace}/{name}"
-        facts |= {"object_kind": kind, "object_name": name, "object_namespace": namespace}
-    else:
-        name, subject = alert.name, alert.fingerprint
-    return Identity(
-        subject=subject,
-        kind="object" if kind and alert.labels.get("name") else "alert",
-        cluster=cluster,
-        namespace=namespace,
-        name=name,
-        owner_namespace=namespace,
-        facts={key: value for key, value in facts.items() if value},
-    )

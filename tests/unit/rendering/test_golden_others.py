@@ -14,11 +14,11 @@ from receiver.enrichers.others import gather_other
 from receiver.enrichers.overrides import Overrides
 from receiver.enrichers.redact import Redactor
 from receiver.enrichers.shelf import Shelf
-from receiver.identify import _other
 from receiver.model import Evidence, Identity, Story, StoryAlert, Wanted
 from receiver.rendering.renderer import StoryRenderer
 from receiver.rendering.templates import Templates
 from receiver.rendering.text import message_text
+from receiver.subjects import of_alert
 from tests import stories
 from tests.fakes.kubernetes import KubernetesApi, running
 from tests.platform_alerts import NOW, SCENARIOS, SECRET, Scenario
@@ -41,7 +41,7 @@ async def gathered(api: KubernetesApi, scenario: Scenario, folder: Path) -> tupl
         api.set_log(namespace, pod, container, text, previous=previous)
     api.also_served = scenario.served
     cluster = cluster_for(api, folder)
-    identity = _other(scenario.alert, "ocp-prod-2")
+    identity = of_alert(scenario.alert, "ocp-prod-2")
     try:
         runbook = await Shelf({}, stories.EXTERNAL, Overrides()).runbook(cluster, identity, scenario.alert)
         evidence = await gather_other(
