@@ -99,7 +99,11 @@ class Follower:
     def _noticed(self, cluster: str, event: PlanEvent) -> None:
         """Remember the newest word on each Plan; `run` works it off."""
         if self._on_event is not None:
-            self._on_event(cluster, event)
+            try:
+                self._on_event(cluster, event)
+            except Exception:  # who else listens keeps no news from the stories
+                self._metrics.bugs.labels("watch").inc()
+                log.exception("watch.bug")
         if event.row is not None:
             self._moved[(cluster, event.row.uid)] = event.row
         if event.kind == "synced":

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from receiver.clock import SystemClock
 from receiver.follow import Follower
 from receiver.identify import Identifier
+from receiver.kube import PlanEvent
 from receiver.metrics import Metrics
 from receiver.model import Outcome, PlanPhase, PlanState, StoryState
 from receiver.record import Recorded
@@ -60,3 +62,31 @@ async def test_a_plan_that_succeeded_while_its_alert_was_looked_up_ends_the_stor
             assert await closed_as(one, follower, 10.0) == Outcome.FIXED.value
         await identifier.aclose()
         await cluster.aclose()
+
+
+async def test_who_else_listens_to_the_watch_keeps_no_news_from_the_stories(tmp_path: Path) -> None:
+    def breaks(cluster: str, event: PlanEvent) -> None:
+        raise RuntimeError(f"{cluster}: {event.kind}")
+
+    async with running(KubernetesApi()) as api, desk(tmp_path, top=TOP) as one:
+        clusters = {"local": cluster_for(api, tmp_path)}
+        metrics = Metrics(["slack"], clusters)
+        identifier = Identifier(one.config, clusters, SystemClock(), lambda text: (text, 0))
+        follower = Follower(
+            one.store, one.config, clusters, identifier, one.recorder, metrics,
+            on_change=lambda *_: None, on_event=breaks,
+        )  # fmt: skip
+
+        def shown() -> str:
+            return generate_latest(metrics.registry).decode()
+
+        watch = asyncio.create_task(follower.watch(clusters["local"]))
+        try:
+            async with asyncio.timeout(20):
+                while (
+                    'mtv_receiver_cluster_synced{cluster="local"} 1.0' not in generate_latest(metrics.registry).decode()
+                ):
+                    await asyncio.sleep(0.01)
+        finally:
+            watch.cancel()
+        assert 'mtv_receiver_bugs_total{where="watch"}' in generate_latest(metrics.registry).decode()
