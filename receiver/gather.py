@@ -26,8 +26,9 @@ from receiver.enrichers.unrecognised import Tally, newly_unrecognised
 from receiver.kube import Cluster
 from receiver.kube.sharing import SharedCluster
 from receiver.metrics import Metrics
-from receiver.model import CAPACITY, Alert, Evidence, Identity, Impact, Room
+from receiver.model import CAPACITY, Alert, Evidence, Identity, Impact
 from receiver.record import Recorder
+from receiver.rooms_rules import Looked, may_explain
 from receiver.routing.tree import Routed, route
 from receiver.store import deliveries, snapshots, stories
 from receiver.store.engine import NOW, Conn, Store
@@ -46,6 +47,8 @@ LEASE_SLACK_S = 30.0
 """For how much longer than the reading may take a story is ours."""
 LATECOMERS_S = 5.0
 """A story also takes what was read for others so shortly before it wanted evidence: an alert is older than that."""
+ROOM_WAIT_S = 2.0
+"""So long what was found waits for a look at the room that may explain it; a look that takes longer follows it."""
 
 LACKS_ROOM = "Nothing is down: the plan lacks room where it goes, and no VM has failed because of it."
 
@@ -63,7 +66,7 @@ class Gatherer:
         clock: Clock,
         metrics: Metrics,
         *,
-        room: Callable[..., Awaitable[Room | None]],
+        room: Callable[[Identity, Evidence], Awaitable[Looked | None]],
         on_change: Callable[[], None],
         paging: Callable[[], bool],
     ) -> None:
@@ -156,7 +159,22 @@ class Gatherer:
         waited_s = max(0.0, draft.now - (draft.gather_due or draft.now))
         if newest.source != OWN:  # what our own watch sees fail has failed just now: an older list may not show it
             waited_s += LATECOMERS_S
-        evidence = carry(draft.evidence, await self._look(cluster, draft.identity, newest.alert, waited_s))
+        found = await self._look(cluster, draft.identity, newest.alert, waited_s)
+        look = asyncio.create_task(self._looked(draft.identity, found), name=f"room-{story}")
+        try:
+            if may_explain(found):
+                await asyncio.wait([look], timeout=ROOM_WAIT_S)
+            in_time = look.result() if look.done() and look.exception() is None else None
+            evidence = _with_room(carry(draft.evidence, found), in_time)
+            await self._tell(story, draft, evidence, draft.gather_due)
+            self._count_unrecognised(story, draft.evidence, evidence)
+            late = _with_room(evidence, await look)
+            if late != evidence:
+                await self._tell(story, draft, late, None)
+        finally:
+            look.cancel()
+
+    async def _tell(self, story: str, draft: Draft, evidence: Evidence, seen_due: float | None) -> None:
         again = None if evidence.complete else min(AGAIN_MAX_S, AGAIN_MIN_S * 2.0 ** min(draft.gather_tries, 10))
 
         def route_again(current: Draft, alert: Alert) -> Routed:
@@ -165,17 +183,9 @@ class Gatherer:
             return route(alert.labels, {**facts, **learnt}, self._config)
 
         await self._store.write(
-            lambda conn: self._recorder.gathered(conn, story, evidence, route_again, again, draft.gather_due)
+            lambda conn: self._recorder.gathered(conn, story, evidence, route_again, again, seen_due)
         )
-        self._count_unrecognised(story, draft.evidence, evidence)
         self._on_change()
-        room = await self._with_story(draft.identity, await self._room(draft.identity, evidence, told=True))
-        if room is not None:
-            evidence = replace(evidence, room=room)
-            await self._store.write(
-                lambda conn: self._recorder.gathered(conn, story, evidence, route_again, again, None)
-            )
-            self._on_change()
 
     async def _look(self, cluster: Cluster, identity: Identity, alert: Alert, waited_s: float) -> Evidence:
         """Return the evidence about a Plan, or about whatever else the alert names, with its runbook.
@@ -207,16 +217,15 @@ class Gatherer:
             },
             kept=self._kept,
         )
-        evidence = replace(
-            evidence, room=await self._with_story(identity, await self._room(identity, evidence, told=False))
-        )
         return await self._shelf.for_cause(cluster, identity, evidence, alert)
 
-    async def _with_story(self, identity: Identity, room: Room | None) -> Room | None:
-        """Return what is known of the room, with the open story that tells of the shortage."""
-        if room is None or not identity.uid:
-            return room
-        return replace(room, story=await self._store.read(partial(_shortage, uid=identity.uid)))
+    async def _looked(self, identity: Identity, evidence: Evidence) -> Looked | None:
+        """Look at the room of a Plan's target; with it goes the open story that tells of the shortage."""
+        looked = await self._room(identity, evidence) if identity.kind == "plan" else None
+        if looked is None or looked.room is None or not identity.uid:
+            return looked
+        story = await self._store.read(partial(_shortage, uid=identity.uid))
+        return Looked(replace(looked.room, story=story))
 
     async def _kept(self, plan: str, run: str) -> tuple[Mapping[str, Any], datetime] | None:
         """Return what our watch saw of a run before Forklift deleted it."""
@@ -230,6 +239,10 @@ class Gatherer:
         self._metrics.unrecognised.inc()
         times = self._unrecognised.add(unknown.signature)
         log.info("gather.unrecognised", story=story, signature=unknown.signature, times=times)
+
+
+def _with_room(evidence: Evidence, looked: Looked | None) -> Evidence:
+    return evidence if looked is None else replace(evidence, room=looked.room)
 
 
 async def _draft(conn: Conn, story: str) -> Draft | None:

@@ -18,25 +18,13 @@ from receiver.model import Evidence, Identity, Room
 from receiver.plan_capacity import plan_capacity
 from receiver.room.supply import Supply
 from receiver.room.words import reason
+from receiver.rooms_rules import Looked, may_explain
 
 TIMEOUT_S: Final = 15.0
 """So long may an answer take, the wait for other stories included; else a story goes without."""
 AT_ONCE: Final = 2
 REST_S: Final = 60.0
 """So long nobody asks for a Plan that room does not explain, after somebody did: an answer costs a dozen lists."""
-CAPACITY_CAUSES: Final = frozenset(
-    {
-        *("live-unschedulable", "live-quota", "live-quota-gate", "quota"),
-        *("storage-full", "provisioning-failed", "volume-no-fit", "volume-unbound"),
-    }
-)
-"""Causes that have to do with room, by their ids."""
-
-
-def may_explain(evidence: Evidence) -> bool:
-    """Can room, or the lack of it, tell why this failed or waits?"""
-    cause = evidence.cause.id if evidence.cause is not None else ""
-    return evidence.mode == "live" or bool(evidence.waits) or cause in CAPACITY_CAUSES
 
 
 class Rooms:
@@ -51,13 +39,10 @@ class Rooms:
         self._asked: dict[str, float] = {}
         """When a Plan of a cluster was asked about last that room does not explain."""
 
-    async def of(self, identity: Identity, evidence: Evidence, *, told: bool) -> Room | None:
-        """Return what is known of a Plan's room; None where that would tell nothing, or could not be had in time.
-
-        `told`: people have the evidence already. What room may explain waits for it, everything else does not.
-        """
+    async def of(self, identity: Identity, evidence: Evidence) -> Looked | None:
+        """Return what is to be said of a Plan's room; None where nobody looked, or it could not be had in time."""
         home, explains = self._clusters.get(identity.cluster), may_explain(evidence)
-        if home is None or not identity.namespace or explains is told or not (explains or self._may_ask(home.name)):
+        if home is None or not identity.namespace or not (explains or self._may_ask(home.name)):
             return None
         try:
             async with asyncio.timeout(TIMEOUT_S), self._gate:
@@ -69,15 +54,19 @@ class Rooms:
                 )
         except (TimeoutError, ClusterError):
             return None
-        if found.verdict in (Verdict.UNKNOWN, Verdict.FITS) and not explains:
+        if not explains and found.verdict is Verdict.UNKNOWN:
             return None
+        if not explains and found.verdict is Verdict.FITS:
+            return Looked(None)
         others = found.ranking.clusters
-        return Room(
-            cluster=found.answer.cluster,
-            verdict=found.verdict.value,
-            text=found.headline,
-            others=tuple(f"{one.cluster}: {reason(one.answer)}" for one in others),
-            fitting=tuple(one.cluster for one in others if one.verdict is Verdict.FITS),
+        return Looked(
+            Room(
+                cluster=found.answer.cluster,
+                verdict=found.verdict.value,
+                text=found.headline,
+                others=tuple(f"{one.cluster}: {reason(one.answer)}" for one in others),
+                fitting=tuple(one.cluster for one in others if one.verdict is Verdict.FITS),
+            )
         )
 
     def _may_ask(self, cluster: str) -> bool:

@@ -36,12 +36,13 @@ from receiver.inbox import InboxWorker
 from receiver.indexing import Indexer
 from receiver.kube import Cluster, FollowsNamespaces
 from receiver.metrics import Metrics
-from receiver.model import Evidence, Identity, Room
+from receiver.model import Evidence, Identity
 from receiver.reconcile import Reconciler
 from receiver.record import Recorded, Recorder
 from receiver.rendering import Renderer
 from receiver.resettle import Resettler
 from receiver.retention import Retention
+from receiver.rooms_rules import Looked
 from receiver.self_service import Refusals
 from receiver.shifts import Shifts
 from receiver.silence_notes import SilenceNotes
@@ -184,8 +185,8 @@ class Work:
         """Say that the inbox has something new."""
         self._inbox.wake()
 
-    async def _room(self, identity: Identity, evidence: Evidence, *, told: bool) -> Room | None:
-        return await self._rooms.of(identity, evidence, told=told) if self._rooms is not None else None
+    async def _room(self, identity: Identity, evidence: Evidence) -> Looked | None:
+        return await self._rooms.of(identity, evidence) if self._rooms is not None else None
 
     async def _plan_read(self, cluster: str, plan: dict[str, Any]) -> None:
         await self._waits.planned(cluster, plan)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from receiver import shortages
+from receiver import rooms, shortages
 from receiver.room import supply
 from tests.acceptance.harness import Running, alert, failed, routes_yaml, running, three
 from tests.databases import ask
@@ -114,6 +114,28 @@ async def test_the_story_of_a_stuck_migration_says_what_the_target_lacks_and_whe
             await vendors.until(lambda v: "*Room*" in json.dumps([one.blocks for one in v.slack_roots()]), timeout=30)
             shown = json.dumps([one.blocks for one in vendors.slack_roots()], ensure_ascii=False)
             assert "Take cluster south instead: the plan fits there" in shown
+
+
+async def test_what_was_found_waits_for_no_slow_look_at_the_room_and_is_told_of_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "TIMEOUT_S", 300.0)
+    monkeypatch.setitem(supply.Supply.__init__.__kwdefaults__, "wait_s", 300.0)
+    async with fleet(tmp_path, S4, executing=True) as clusters:
+        await load(clusters["west"], "s5-observed-pending.yaml")
+        clusters["west"].hang("list", "nodes")
+        off = "watch: {alerts: [MTVPlanStuck]}"
+        async with watching(tmp_path, clusters, off) as (_, vendors):
+
+            def shown() -> str:
+                return json.dumps([one.blocks for one in vendors.slack_roots()], ensure_ascii=False)
+
+            await vendors.until(lambda v: "Cause" in shown() and v.jira_issues(), timeout=30)
+            (ticket,) = vendors.jira_issues()
+            assert "Insufficient memory" in str(ticket)
+            assert "*Room*" not in shown()
+            clusters["west"].release()
+            await vendors.until(lambda _: "*Room*" in shown(), timeout=30)
 
 
 async def test_the_story_of_a_plan_links_the_story_of_its_shortage(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class KubernetesApi(KubernetesStore):
         self.silent_watches = False
         """Watches stay open and say nothing more: a half-open connection."""
         self.refuse_watches = False
-        self.hanging = False
+        self._hanging: set[tuple[str, str]] = set()
         self.expanded: dict[tuple[str, str], Obj] = {}
         """(namespace, name) → a VirtualMachine with its instancetype worked in."""
         self.proxied: dict[str, Obj | Response] = {}
@@ -152,13 +152,13 @@ class KubernetesApi(KubernetesStore):
         await self._serving
         self._server = self._serving = None
 
-    def hang(self) -> None:
-        """Accept connections and requests, and never answer, until ``release``."""
-        self.hanging = True
+    def hang(self, verb: str = "*", resource: str = "*") -> None:
+        """Accept connections and requests, and never answer, or not this one, until ``release``."""
+        self._hanging.add((verb, resource))
 
     def release(self) -> None:
         """End ``hang``; requests that hang still get their answers."""
-        self.hanging = False
+        self._hanging.clear()
         self._released.set()
         self._released = asyncio.Event()
 
@@ -202,7 +202,7 @@ class KubernetesApi(KubernetesStore):
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
             await self._noticed()
-            if self.hanging:
+            if self._hanging & {("*", "*"), (verb, resource)}:
                 await self._released.wait()
             await asyncio.sleep(self.delay)
             refusal = self._refusal(asked)
