@@ -32,6 +32,8 @@ class PlanRow:
     failed: bool
     canceled: bool | None
     resource_version: str
+    generation: int = 0
+    """Of its specification; 0 where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

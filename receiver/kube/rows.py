@@ -113,6 +113,7 @@ def _row(metadata: Mapping[str, Any], uid: str, states: Mapping[str, bool], *, c
         failed=states["FAILED"],
         canceled=canceled,
         resource_version=version_of(metadata),
+        generation=_generation(metadata.get("generation")),
     )
 
 
@@ -124,6 +125,10 @@ def _metadata(obj: object) -> tuple[Mapping[str, Any], str]:
     if not all(isinstance(metadata.get(key), str) and metadata[key] for key in ("namespace", "name")):
         raise UnreadableError(uid)
     return metadata, uid
+
+
+def _generation(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _strings(pairs: object) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ from receiver.room.reading import unread
 log = structlog.get_logger(__name__)
 
 FRESH_S: Final = 60.0
-"""So old may the numbers be that a plan's own target is judged by."""
+"""So long after their reading has ended may a plan's own target be judged by the numbers."""
 STALE_S: Final = 600.0
 """So old may they be where another cluster is only suggested; their age is said."""
 WAIT_S: Final = 10.0
@@ -56,11 +56,14 @@ class Supplied:
 
 @dataclass(slots=True)
 class _Known:
-    """What is kept of one cluster. `read_at` is when the reading of `good` began, by the monotonic clock."""
+    """What is kept of one cluster. The reading of `good` began and ended then, by the monotonic clock."""
 
     cluster: Cluster
     good: Supplied | None = None
-    read_at: float = 0.0
+    began_at: float = 0.0
+    """What its age is counted from."""
+    ended_at: float = 0.0
+    """What it is fresh from: a reading may take longer than FRESH_S, and has to be of use to who asks again."""
     refused: Unread | None = None
     refused_at: float = 0.0
     task: asyncio.Task[None] | None = None
@@ -76,20 +79,20 @@ class Supply:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     async def of(self, cluster: Cluster, *, stale_s: float = 0.0) -> Supplied:
-        """Return the room of a cluster's nodes, read at most FRESH_S ago.
+        """Return the room of a cluster's nodes, its reading ended at most FRESH_S ago.
 
         Numbers of up to `stale_s` seconds are taken as well, and read anew for the next question. Never raises for
         what the cluster does.
         """
         known = self._entry(cluster)
         now = self._clock.monotonic()
-        if known.good is not None and now - known.read_at <= FRESH_S:
+        if known.good is not None and now - known.ended_at <= FRESH_S:
             return self._aged(known)
         if known.refused is not None and now - known.refused_at <= FAILED_S and known.task is None:
             return self._fallback(known, known.refused, stale_s)
         if known.task is None:
             known.task = asyncio.create_task(self._refresh(known), name=f"room of {cluster.name}")
-        if known.good is not None and now - known.read_at <= stale_s:
+        if known.good is not None and now - known.began_at <= stale_s:
             return self._aged(known)
         asked_at = now
         try:
@@ -124,11 +127,11 @@ class Supply:
 
     def _aged(self, known: _Known) -> Supplied:
         good = known.good or Supplied(Unread("pods", "not read"))
-        return Supplied(good.holes, max(0.0, self._clock.monotonic() - known.read_at), good.note)
+        return Supplied(good.holes, max(0.0, self._clock.monotonic() - known.began_at), good.note)
 
     def _fallback(self, known: _Known, why: Unread, stale_s: float) -> Supplied:
         """Old numbers are better than none where they only suggest."""
-        if known.good is not None and self._clock.monotonic() - known.read_at <= stale_s:
+        if known.good is not None and self._clock.monotonic() - known.began_at <= stale_s:
             return self._aged(known)
         return Supplied(why)
 
@@ -147,7 +150,8 @@ class Supply:
         if isinstance(found.holes, Unread):
             known.refused, known.refused_at = found.holes, self._clock.monotonic()
         else:
-            known.good, known.read_at, known.refused = found, began, None
+            known.good, known.refused = found, None
+            known.began_at, known.ended_at = began, self._clock.monotonic()
 
 
 async def read_supply(cluster: Cluster) -> Supplied:

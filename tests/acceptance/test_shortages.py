@@ -31,6 +31,7 @@ RECEIVERS = f"{three('platform', '#platform')}{three('payments', '#payments')}"
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again after minutes otherwise; what is tested is not how long that takes."""
     monkeypatch.setattr(shortages, "AGAIN_S", 0.3)
+    monkeypatch.setattr(shortages, "SOON_S", 0.1)
     monkeypatch.setattr(shortages, "TICK_S", 0.1)
     monkeypatch.setattr(shortages, "PER_MINUTE", 1_000)
     monkeypatch.setattr(supply, "FRESH_S", 0.1)
@@ -92,6 +93,52 @@ async def test_what_may_not_be_read_is_never_called_short(tmp_path: Path) -> Non
             asked = clusters["west"].calls
             await clusters["west"].until(lambda: asked["list", "nodes"] >= 2)
             assert await service.stories() == []
+
+
+async def test_a_target_that_takes_long_to_read_is_known_to_the_next_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shortages, "AGAIN_S", 300.0)
+    monkeypatch.setattr(supply, "FRESH_S", 60.0)
+    monkeypatch.setitem(supply.Supply.__init__.__kwdefaults__, "wait_s", 0.1)
+    async with fleet(tmp_path, {"west": "s2-fragmented-memory.yaml"}) as clusters:
+        west = clusters["west"]
+        west.hang("list", "nodes")
+        async with watching(tmp_path, clusters) as (service, _):
+            await west.until(lambda: west.calls["list", "resourcequotas"] >= 2)  # it gave up waiting, and asked again
+            assert await service.stories() == []
+            west.release()
+            await service.until_state("firing", timeout=30)
+            assert west.calls["list", "nodes"] == 1
+
+
+async def test_an_edited_plan_is_judged_again(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as clusters, watching(tmp_path, clusters) as (service, _):
+        west, hub = clusters["west"], clusters["hub"]
+        await west.until(lambda: west.calls["list", "pods"] >= 1)
+        await service.idle()
+        assert await service.stories() == []
+        quota = next(each for each in west.objects.values() if each["kind"] == "ResourceQuota")
+        for part in ("spec", "status"):
+            quota[part]["hard"]["requests.memory"] = "1Gi"
+        await west.apply(quota)
+        plan = next(each for each in hub.objects.values() if each["kind"] == "Plan")
+        await hub.apply({**plan, "metadata": {**plan["metadata"], "generation": 7}})
+        await service.until_state("firing", timeout=30)
+
+
+@pytest.mark.parametrize("kind", ["Canceled", "Archived"])
+async def test_a_shortage_ends_with_the_plan_that_will_not_start(kind: str, tmp_path: Path) -> None:
+    async with fleet(tmp_path, S4, executing=True) as clusters:
+        off = "watch: {alerts: [MTVPlanCapacityShort]}"
+        async with watching(tmp_path, clusters, off) as (service, vendors):
+            await service.until_state("firing", timeout=60)
+            hub = clusters["hub"]
+            plan = next(each for each in hub.objects.values() if each["kind"] == "Plan")
+            plan["status"]["conditions"] = [{"type": each, "status": "True"} for each in ("Ready", kind)]
+            await hub.apply(plan)
+            await service.until_state("resolved", timeout=30)
+            await vendors.until(lambda v: not v.incidents_open())
 
 
 async def test_switched_off_nothing_is_computed(tmp_path: Path) -> None:

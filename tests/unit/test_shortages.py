@@ -10,7 +10,8 @@ from receiver.capacity import Answer, Compute, Part, Proof, Ranking, Scope, Shor
 from receiver.config.model import CAPACITY_SHORT, ClusterConfig
 from receiver.kube import PlanRow
 from receiver.room.result import PlanCapacity
-from receiver.shortages import may_lack, notice
+from receiver.shortages import LAST, may_lack, notice
+from receiver.waits_pace import Turns
 from receiver.watch_rules import Notice, Standing, judge
 
 GIB = 1024**3
@@ -113,3 +114,21 @@ def test_the_node_that_comes_closest_may_be_another_one_without_any_news() -> No
         for node in ("w1", "w2")
     )
     assert one.result == other.result
+
+
+def test_who_is_judged_again_comes_after_those_that_nobody_has_judged() -> None:
+    turns = Turns(per_minute=100)
+    turns.add("again", 0.0, newest=LAST)
+    turns.add("of before our start", 1.0, newest=17)
+    turns.add("new", 2.0)
+    order = []
+    while (name := turns.next(5.0)) is not None:
+        order.append(name)
+        turns.remove(name)
+    assert order == ["new", "of before our start", "again"]
+
+
+def test_a_command_names_the_cluster_that_it_would_not_ask_by_itself() -> None:
+    short = lacking(Shortage("memory", Scope.CLUSTER, "plan", 90 * GIB, 60 * GIB, Proof.SUM))
+    assert notice(short).description.endswith("mtv-receiver capacity plan team-a/wave-3")
+    assert notice(short, cluster="hub-2").description.endswith("capacity plan team-a/wave-3 --cluster hub-2")

@@ -130,6 +130,22 @@ async def test_numbers_are_fresh_for_a_minute_and_then_read_again() -> None:
     assert server.readings == 2
 
 
+async def test_a_reading_that_takes_longer_than_a_minute_is_fresh_when_it_has_ended() -> None:
+    room, time = kept(wait_s=0.01)
+    server = Server()
+    server.gate.clear()
+    assert isinstance((await ask(room, server)).holes, Unread)
+    time.at += 2 * FRESH_S
+    server.gate.set()
+    async with asyncio.timeout(5):
+        while not isinstance((found := await ask(room, server)).holes, Holes):
+            await asyncio.sleep(0)
+    assert found.age_s == 2 * FRESH_S, "its age counts from when the reading began"
+    time.at += FRESH_S
+    await ask(room, server)
+    assert server.readings == 1
+
+
 async def test_old_numbers_suggest_at_once_and_are_read_anew_meanwhile() -> None:
     room, time = kept()
     server = Server()
