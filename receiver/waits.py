@@ -4,6 +4,9 @@ What it finds is told through `receiver.watch`, which raises and ends the alerts
 of a migration looked like, since Forklift deletes them when a live VM fails. Whole Plans come from `receiver.watch`,
 too, as they are read there; whose objects are listed when: `receiver.waits_pace`; when and how a wait is told:
 `receiver.waits_rules`.
+
+What is kept does not depend on which alerts are switched on: any failed Plan's story shows it. Only `watch.alerts: []`
+ends that, too.
 """
 
 from __future__ import annotations
@@ -19,18 +22,19 @@ import structlog
 from receiver.clock import Clock
 from receiver.config.model import ClusterConfig, Config
 from receiver.enrichers.evidence import destination_of
-from receiver.enrichers.planstate import provider, run_uid
+from receiver.enrichers.planstate import plan_phase, provider, run_uid
 from receiver.enrichers.reading import dig, text
 from receiver.enrichers.view import read_view
 from receiver.forever import for_ever
 from receiver.kube import Cluster, PlanRow
 from receiver.metrics import Metrics
-from receiver.model import Missing
+from receiver.model import Missing, PlanPhase
 from receiver.store import snapshots
 from receiver.store.engine import Store
 from receiver.stuck import Stuck, View, not_ready, to_json
+from receiver.stuck.tails import Tail
 from receiver.waits_going import Going, seen_in
-from receiver.waits_pace import UNREADY_PER_MINUTE, VIEW_EVERY_S, VIEWS_PER_MINUTE, Turns
+from receiver.waits_pace import UNREADY_PER_MINUTE, VIEW_EVERY_S, VIEWS_FOR_LIVE, VIEWS_PER_MINUTE, Turns
 from receiver.waits_rules import is_news, not_ready_notice, stuck_notice, waits_of
 from receiver.watch_rules import NOT_READY, STUCK
 from receiver.watching import Voice, live
@@ -52,7 +56,7 @@ PLACES_FRESH_S = 600.0
 class _Watched:
     config: ClusterConfig
     cluster: Cluster
-    views: Turns = field(default_factory=lambda: Turns(VIEWS_PER_MINUTE))
+    views: Turns = field(default_factory=lambda: Turns(VIEWS_PER_MINUTE, VIEWS_FOR_LIVE))
     unready: Turns = field(default_factory=lambda: Turns(UNREADY_PER_MINUTE))
     judged: dict[str, str] = field(default_factory=dict)
     """Plans that are not ready and of which nothing more is to be told: UID → version."""
@@ -102,7 +106,7 @@ class Waits:
             return
         now = self._clock.monotonic()
         self._sort(one, index.rows(), now)
-        if STUCK in self._watch.alerts:
+        if self._watch.alerts:
             uid = one.views.next(now, partial(self._voice.may_read, one.config.name))
             if uid is not None:
                 await self._look(one, uid)
@@ -147,12 +151,12 @@ class Waits:
     async def planned(self, cluster: str, plan: dict[str, Any]) -> None:
         """Take in a whole Plan that executes, as it was just read."""
         one, uid = self._watched.get(cluster), text(dig(plan, "metadata", "uid"))
-        if one is None or STUCK not in self._watch.alerts:
+        if one is None or not self._watch.alerts:
             return
         going = await self._going(one, uid, run_uid(plan))
         still = await asyncio.to_thread(going.move, plan, self._clock.now())
         if going.wants_look(plan, self._clock.now()):
-            one.views.add(uid, self._clock.monotonic())
+            one.views.add(uid, self._clock.monotonic(), first=going.is_live(plan))
             await self._tell(one, uid, going, still)
         else:
             one.views.remove(uid)
@@ -170,7 +174,8 @@ class Waits:
         """Look at the objects of a Plan whose turn it is."""
         plan = await self._voice.read(one.config.name, uid)
         going = one.going.get(uid)
-        if plan is not None and going is not None and uid in one.views:
+        # What has ended since is not looked at: Forklift has deleted its objects, so that nothing seems to wait.
+        if plan is not None and plan_phase(plan) is PlanPhase.EXECUTING and going is not None and uid in one.views:
             self._metrics.views.labels(one.config.name).inc()
             await self._judge(one, uid, going, plan)
         one.views.again(uid, self._clock.monotonic() + VIEW_EVERY_S)
@@ -178,11 +183,12 @@ class Waits:
     async def _judge(self, one: _Watched, uid: str, going: Going, plan: dict[str, Any]) -> None:
         target, source = await self._places(one, going, plan)
         now, run, name = self._clock.now(), going.run, one.config.name
-        view, missing = View(plan, now), tuple[Missing, ...]()
+        view, missing, logs = View(plan, now), tuple[Missing, ...](), tuple[Tail, ...]()
         if target is not None:
             view, missing = await read_view(one.cluster, target, plan, now, source=source, timeout_s=VIEW_TIMEOUT_S)
+            logs = await going.tails.read(target, view, self._clock.monotonic(), now)
         old = await self._store.browse(lambda conn: snapshots.of_run(conn, uid, run))
-        seen = await asyncio.to_thread(seen_in, view, old[0] if old is not None else None, self._redact)
+        seen = await asyncio.to_thread(seen_in, view, old[0] if old is not None else None, self._redact, logs)
         going.details = {**going.details, **seen.details} if missing else seen.details
         still = await asyncio.to_thread(going.move, plan, now)
         going.put(seen.blocks, now)

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from receiver.enrichers.lines import clean
 from receiver.enrichers.planstate import plan_mode
 from receiver.enrichers.reading import dig, mapping, records, text
+from receiver.enrichers.tails import Tails
 from receiver.kube import Cluster
-from receiver.stuck import Block, Mark, Stuck, View, changed, find_blocks, from_json, marks_of, snapshot, stuck
+from receiver.stuck import (
+    LIMIT_S,
+    Block,
+    Mark,
+    Stuck,
+    View,
+    changed,
+    find_blocks,
+    from_json,
+    marks_of,
+    snapshot,
+    stuck,
+)
+from receiver.stuck.limits import OTHERWISE_S
+from receiver.stuck.tails import LOGS, Tail, chosen, cut, size_of
+from receiver.stuck.tails import from_json as tails_of
+from receiver.stuck.tails import to_json as tails_json
 from receiver.waits_kept import LIMIT_BYTES, joined, redacted
 from receiver.waits_rules import Waits
 
-STILL_S = 60.0
-"""A VM that is not migrated live is looked at when it has not moved for so long."""
+LOOK_S = 600.0
+"""A VM that is not migrated live and has not moved for so long is looked at, unless its phase may last for hours."""
 _LIVE_STEPS = frozenset({"PrepareTarget", "Synchronization"})
+"""Steps that only a live migration has."""
 
 
 @dataclass(slots=True)
@@ -40,6 +59,8 @@ class Going:
     places: tuple[Cluster | None, Cluster | None] | None = None
     """Target and source, once they are known; None: not known, or not to be read."""
     placed_at: float = float("-inf")
+    tails: Tails = field(default_factory=Tails)
+    """Which logs of its receiver pods were read, and when."""
 
     @classmethod
     def again(cls, run: str, stored: Mapping[str, Any]) -> Going:
@@ -57,9 +78,15 @@ class Going:
 
     def wants_look(self, plan: dict[str, Any], now: datetime) -> bool:
         """Is there a VM whose objects may tell what it waits for?"""
-        if plan_mode(plan) == "live":
+        if self.is_live(plan):
             return any(mark.step in _LIVE_STEPS for mark in self.marks.values())
-        return any((now - mark.since).total_seconds() > STILL_S for mark in self.marks.values())
+        return any(_stands_long(mark, now) for mark in self.marks.values())
+
+    def is_live(self, plan: dict[str, Any]) -> bool:
+        """Is it a live migration, by its type, its pipeline, or a migration of KubeVirt's?"""
+        if plan_mode(plan) == "live" or any(self.details.values()):
+            return True
+        return any(mark.step in _LIVE_STEPS for mark in self.marks.values())
 
     def tells(self, waits: Waits) -> None:
         """Note of whom people are told."""
@@ -84,6 +111,19 @@ class Going:
             yield replace(one, since=min((at for at in times if at is not None), default=now))
 
 
+def _stands_long(mark: Mark, now: datetime) -> bool:
+    """Has a VM made no progress for half of what its phase may take without any?
+
+    A conversion counts nothing for most of an hour: to look all the time at what is healthy would leave no turns for
+    those that wait. A phase that counts what it moves stands still when something is wrong, and LOOK_S is enough.
+    """
+    limit = LIMIT_S.get(mark.phase, OTHERWISE_S)
+    if limit is None:
+        return False
+    half = limit / 2 if limit > OTHERWISE_S else min(limit / 2, LOOK_S)
+    return (now - mark.since).total_seconds() > half
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a look at the objects has told."""
@@ -95,9 +135,19 @@ class Seen:
     """What is to be kept of the objects; None: what is kept already says it."""
 
 
-def seen_in(view: View, old: Mapping[str, Any] | None, redact: Callable[[str], str]) -> Seen:
-    """Read a view; `old` is what is kept of the run. Takes long for a large Plan: call it in a thread."""
-    keep = joined(old, redacted(snapshot(view, LIMIT_BYTES), redact))
+def seen_in(view: View, old: Mapping[str, Any] | None, redact: Callable[[str], str], read: Sequence[Tail] = ()) -> Seen:
+    """Read a view; `old` is what is kept of the run, `read` are logs as they were just read.
+
+    Takes long for a large Plan: call it in a thread.
+    """
+    before = dict(old or {})
+    new = [replace(one, text=cut(redact(clean(one.text)))) for one in read]
+    logs = chosen(tails_of(before), new, view.plan, view.now)
+    before.pop(LOGS, None)
+    limit = LIMIT_BYTES - size_of(logs)
+    keep = joined(before, redacted(snapshot(view, limit), redact), limit)
+    if logs:
+        keep[LOGS] = tails_json(logs)
     return Seen(find_blocks(view), dict(_phases(view)), keep if changed(old, keep) else None)
 
 

@@ -68,7 +68,12 @@ def stuck_notice(waits: Waits, total: int, redact: Redact) -> Notice | None:
     if not waits:
         return None
     names = [redact(one.vm) for one in waits.blocks] + [redact(one.name) for one in waits.still]
-    if len(names) == 1:
+    if not waits.blocks and all(one.unseen for one in waits.still):
+        after = _span(min(one.limit_s for one in waits.still))
+        who = f"VM {names[0]} has" if len(names) == 1 else f"{len(names):,} of {max(total, len(names)):,} VMs have"
+        listed = f": {_listed(names)}" if len(names) > 1 else ""
+        summary = f"{who} not finished the transfer after {after}, and its progress cannot be seen{listed}"
+    elif len(names) == 1:
         why = _short(redact(waits.blocks[0].cause), 200) if waits.blocks else f"no progress in {waits.still[0].phase}"
         summary = f"VM {names[0]} stands still: {why}"
     else:
@@ -111,9 +116,15 @@ def _ending(block: Block) -> str:
 
 def _of_still(one: Stuck, redact: Redact) -> str:
     step = f" of {one.step}" if one.step and one.step != one.phase else ""
+    if one.unseen:
+        return (
+            f"{redact(one.name)} has been in {one.phase}{step} since {_when(one.since)}, for more than "
+            f"{_span(one.limit_s)}. It may still be copying: its progress cannot be seen from here. KubeVirt sees it, "
+            "and gives up by itself where there is none; a very large VM, or a slow line, takes so long."
+        )
     return (
         f"{redact(one.name)} has made no progress in {one.phase or 'its phase'}{step} since {_when(one.since)}, which "
-        f"usually takes less than {_minutes(one.limit_s)}. Nothing that was read so far tells why."
+        f"usually takes less than {_span(one.limit_s)}. Nothing that was read so far tells why."
     )
 
 
@@ -152,8 +163,8 @@ def _when(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:g} min"
+def _span(seconds: float) -> str:
+    return f"{seconds / 3_600:g} h" if seconds > 3 * 3_600 else f"{seconds / 60:g} min"
 
 
 def _short(text: str, limit: int) -> str:

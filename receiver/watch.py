@@ -24,15 +24,16 @@ import structlog
 from receiver.clock import Clock
 from receiver.config.model import ClusterConfig, Config
 from receiver.enrichers.plan import read_plan
+from receiver.enrichers.planstate import plan_phase
 from receiver.forever import for_ever
 from receiver.kube import Cluster, ClusterError, PlanEvent, PlanRow
 from receiver.metrics import Metrics
-from receiver.model import Alert
+from receiver.model import Alert, PlanPhase
 from receiver.store import own_alerts
 from receiver.store.engine import Conn, Store
 from receiver.store.jobs import Turn
 from receiver.watch_pace import Pace
-from receiver.watch_rules import STUCK, UNALERTED, VM_FAILED, Failing, Notices, Standing, failing_of, judge
+from receiver.watch_rules import UNALERTED, VM_FAILED, Failing, Notices, Standing, failing_of, judge
 from receiver.watching import live
 
 log = structlog.get_logger(__name__)
@@ -198,7 +199,7 @@ class OwnAlerts:
             await self._missed(one)
         if VM_FAILED in self._watch.alerts:
             await self._hints(one)
-        if VM_FAILED in self._watch.alerts or STUCK in self._watch.alerts:
+        if self._watch.alerts:  # also where no alert needs it: what the Plans' objects say is kept (`receiver.waits`)
             await self._look(one)
 
     async def _ended(self, one: _Watched, uid: str) -> None:
@@ -265,7 +266,9 @@ class OwnAlerts:
             one.pace.was_read(row.uid, now, size, version)
         if plan is None or metadata.get("uid") != row.uid:
             return None
-        if row.executing:
+        # A Plan that has ended since is left to the watch, whose row comes in a moment: its VMs wait for nothing any
+        # more, but an alert of ours must not end because the Plan failed.
+        if row.executing and plan_phase(plan) is PlanPhase.EXECUTING:
             await self._judge(one, row.uid, failing_of(plan, self._redact), read=True)
             await self._on_plan(one.config.name, plan)
         return plan

@@ -86,13 +86,16 @@ class Pace:
             self._plans[uid].hinted_at = now
 
     def next(self, now: float) -> str | None:
-        """Return the Plan to read now: one with a failed pod, else the one that was not read for longest."""
+        """Return the Plan to read now: one with a failed pod, one that was never read, or else not for longest.
+
+        What was never read may be a live migration, whose objects tell what it waits for only for some minutes.
+        """
         due = [
-            (not plan.suspect(now), plan.since if plan.read_at is None else plan.read_at, uid)
+            (not plan.suspect(now), plan.read_at is not None, plan.since if plan.read_at is None else plan.read_at, uid)
             for uid, plan in self._plans.items()
             if plan.due(now) and not (plan.version and plan.version == self._versions[uid])
         ]
-        calm, _, uid = min(due, default=(True, 0.0, ""))
+        calm, _, _, uid = min(due, default=(True, True, 0.0, ""))
         return uid if uid and (not calm or now >= self._free_at) else None
 
     def known(self, uid: str, version: str) -> bool:

@@ -17,12 +17,15 @@ def carry(before: Evidence | None, now: Evidence) -> Evidence:
         return now
     now = replace(now, room=now.room or before.room)
     failed = {name for one in now.failures for name in (one.name, one.id) if name}
-    read = {one.vm for one in now.logs}
+    # What was read before the failure gives way to what was read after it.
+    read = {one.vm for one in now.logs if one.seen_at is None}
     kept = tuple(one for one in before.logs if one.vm in failed and one.vm not in read)
     if not kept:
         return now
-    told = {f"logs of {one.vm}" for one in kept}
-    now = replace(now, logs=(*now.logs, *kept), missing=tuple(one for one in now.missing if one.what not in told))
+    whose = {one.vm for one in kept}
+    told = {f"logs of {vm}" for vm in whose}
+    logs = tuple(one for one in now.logs if one.seen_at is None or one.vm not in whose)
+    now = replace(now, logs=(*logs, *kept), missing=tuple(one for one in now.missing if one.what not in told))
     if now.cause is not None:
         return now
     if before.cause is not None:

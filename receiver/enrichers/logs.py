@@ -1,7 +1,8 @@
 """Logs of the pods that did the failing work: virt-v2v, importers, populators, hooks.
 
 Bounded: three VMs, three pods each, the end of each log, four requests at a time, and only what a failed step can
-have left behind is looked for. A re-run deletes these pods, so what is read here is kept in the evidence.
+have left behind is looked for. A re-run deletes these pods, so what is read here is kept in the evidence. Forklift
+deletes the receiver pods of a live migration in the moment it fails: then the log is what our watch read meanwhile.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from dataclasses import replace
 from receiver.enrichers import Context, Part, Text, missing
 from receiver.enrichers.lines import clean, decisive_lines, signature
 from receiver.enrichers.pods import Source, choose_failures
-from receiver.enrichers.search import Found, Search, listed
+from receiver.enrichers.search import NO_POD, Found, Search, listed
 from receiver.keeping import pack
 from receiver.kube import ClusterError
-from receiver.model import LogExcerpt, Missing
+from receiver.model import LogExcerpt, Missing, VMFailure
+from receiver.stuck.tails import from_json as tails_of
 
 VMS = 3
 # virt-v2v names what it found on a disk long before its error: both must meet in what is read.
@@ -46,6 +48,7 @@ class Logs:
             found.missing.append(Missing(f"logs of {listed(names.values())}", "timeout", "asked again"))
         sources = [source for failure in chosen for source in search.sources(failure)]
         await self._read(ctx, sources, names, found)
+        _add_tails(ctx, chosen, found)
         unread = len(ctx.known.failures) - len(chosen)
         if unread > 0:
             why = f"not read: the logs of {len(chosen)} VMs are read per story"
@@ -135,6 +138,41 @@ def _keep(ctx: Context, source: Source, names: Mapping[str, str], raw: str, prev
             kept=pack(whole),
         )
     )
+
+
+def _add_tails(ctx: Context, chosen: Sequence[VMFailure], found: Found) -> None:
+    """Add what receiver pods said before they were deleted, for VMs of which no log was read now."""
+    read = {one.vm for one in found.texts if one.source == "log"}
+    names = {failure.id: failure.name for failure in chosen if failure.id not in read}
+    for tail in tails_of(ctx.kept):
+        if tail.vm not in names:
+            continue
+        said, hidden = ctx.redactor.text(clean(tail.text))  # once more: what is secret may have been configured since
+        first, lines = decisive_lines(said)
+        if not lines:
+            continue
+        found.hidden += hidden
+        found.texts.append(Text("log", tail.vm, said))
+        found.excerpts.append(
+            LogExcerpt(
+                vm=names[tail.vm],
+                namespace=tail.namespace,
+                pod=tail.pod,
+                container=tail.container,
+                lines=lines,
+                first_line=first,
+                read_lines=len(said.splitlines()),
+                kept=pack(said),
+                seen_at=tail.at,
+            )
+        )
+        read.add(tail.vm)
+    gone = [failure.name for failure in chosen if failure.id not in read and not found.pods.get(failure.id)]
+    found.missing = [
+        replace(one, what=f"logs of {listed(gone)}") if one.why == NO_POD and gone else one
+        for one in found.missing
+        if one.why != NO_POD or gone
+    ]
 
 
 def _alike(excerpts: Sequence[LogExcerpt]) -> tuple[LogExcerpt, ...]:

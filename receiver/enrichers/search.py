@@ -14,6 +14,7 @@ from receiver.kube import ClusterError
 from receiver.model import LogExcerpt, Missing, VMFailure
 
 POPULATORS = 8
+NO_POD = "no pod is left"
 
 _HOOK_STEPS = frozenset({"PreHook", "PostHook"})
 _DISK_STEPS = frozenset({"DiskAllocation", "DiskTransfer", "Cutover"})
@@ -199,7 +200,7 @@ class Search:
                 message = text(dig(conversion, "status", "message"))
                 if of_run(conversion, self.ctx.run) and message and not message.endswith(_GENERIC):
                     self._reason(vm_of(conversion), self.plan_namespace, name_of(conversion), "Conversion", message)
-        self.found.missing.append(Missing(self._what(failures), "no pod is left", passing=False))
+        self.found.missing.append(Missing(self._what(failures), NO_POD, passing=False))
         self.found.missing += self.refusals  # of Conversions, which might have told
 
     def _reason(self, vm_id: str, namespace: str, name: str, kind: str, message: str) -> None:

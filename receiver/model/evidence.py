@@ -84,6 +84,8 @@ class LogExcerpt:
     """How many of the logs that were read say the same."""
     kept: str = ""
     """The redacted end of the log, packed (see `receiver.keeping`): a re-run deletes the pod."""
+    seen_at: datetime | None = None
+    """When it was read, where that was before the failure: the pod was gone afterwards. None: when all else was."""
 
 
 @dataclass(frozen=True, slots=True)

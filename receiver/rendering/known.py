@@ -172,7 +172,9 @@ def _logs(view: View, excerpts: Iterable[LogExcerpt]) -> tuple[Log, ...]:
         first = group[0]
         skipped = max(len(first.lines) - each, 0)
         caption = [first.vm or first.pod, first.container + (" (before its restart)" if first.previous else "")]
-        if first.first_line:
+        if first.seen_at:
+            caption.append(f"kept at {words.when(first.seen_at, view.day)}")
+        elif first.first_line:
             caption.append(f"line {first.first_line + skipped:,} ff.")
         alike = max([len({one.vm or one.pod for one in group}), *(one.alike for one in group)])
         if alike > 1:

@@ -21,8 +21,9 @@ LIMIT_BYTES = 65_536
 _WORDS = 600
 _MOST_CONDITIONS = 12
 _LABELS = ("plan", "migration", "vmID", JOB_UID, VM_NAME)
-# Fields that change with every heartbeat or retry and say nothing new.
-_RESTLESS = frozenset({"count", "last"})
+# Fields that change with every heartbeat, retry or reading and say nothing new.
+_RESTLESS = frozenset({"count", "last", "at"})
+_RESTING = ("events", "logs")
 
 
 def reduced(obj: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def _steady(value: object) -> object:
     """Return a snapshot without what changes with every retry, in an order of its own."""
     if isinstance(value, dict):
         return {
-            key: sorted((_dumped(one) for one in held), key=str) if key == "events" and isinstance(held, list) else held
+            key: sorted((_dumped(one) for one in held), key=str) if key in _RESTING and isinstance(held, list) else held
             for key, held in value.items()
         }
     return value

@@ -40,9 +40,13 @@ LIMIT_S: Mapping[str, float | None] = MappingProxyType(
         "WaitForTargetVMI": 5 * _MINUTE,
         # Waits for one address; no limit either.
         "CreateVirtualMachineInstanceMigrations": 3 * _MINUTE,
-        # Holds the pod's start (KubeVirt gives up after 15 min) and the copy of memory and disks, which the Plan does
-        # not count: the limit can only be generous, and `find_blocks` is what tells early.
+        # The pod's start, at which KubeVirt gives up after 15 min, and the agreement of two clusters; `find_blocks` is
+        # what tells early.
         "WaitForStateTransfer": 30 * _MINUTE,
+        # While it copies memory and disks, of which nothing is counted where we could read it: 5 TB take 12 h through
+        # 1 Gbit/s. KubeVirt sees its progress, and gives up by itself where there is none; so whoever is told earlier
+        # is told of a migration that is well.
+        "WaitForStateTransfer/Running": 12 * _HOUR,
         # Cold and warm.
         "Started": 10 * _MINUTE,
         "StorePowerState": 5 * _MINUTE,
@@ -72,7 +76,11 @@ LIMIT_S: Mapping[str, float | None] = MappingProxyType(
         "Completed": None,
     }
 )
-"""Seconds without progress after which a VM counts as stuck; None: never."""
+"""Seconds without progress after which a VM counts as stuck, by phase, or by phase and the caller's word about the VM
+where that is another matter; None: never."""
+
+# Phases in which a VM may well go on without any sign of it: while its migration runs, or where that cannot be read.
+_UNSEEN = frozenset({("WaitForStateTransfer", "Running"), ("WaitForStateTransfer", "")})
 
 # Phases that begin with their step, so that the step's start is theirs, too.
 _FIRST_OF_STEP = MappingProxyType(
@@ -115,6 +123,8 @@ class Stuck:
     since: datetime
     for_s: float
     limit_s: float
+    unseen: bool = False
+    """It may go on all the same: nothing tells how far it has come."""
 
 
 def marks_of(
@@ -148,9 +158,11 @@ def stuck(
     kept = {key: _joined(previous.get(key), mark, now) for key, mark in current.items()}
     found = []
     for key, mark in kept.items():
-        limit, stood = limits.get(mark.phase, OTHERWISE_S), (now - mark.since).total_seconds()
+        limit = limits.get(f"{mark.phase}/{mark.detail}", limits.get(mark.phase, OTHERWISE_S))
+        stood = (now - mark.since).total_seconds()
         if limit is not None and stood > limit:
-            found.append(Stuck(key, mark.name, mark.phase, mark.step, mark.since, stood, limit))
+            unseen = (mark.phase, mark.detail) in _UNSEEN
+            found.append(Stuck(key, mark.name, mark.phase, mark.step, mark.since, stood, limit, unseen))
     return kept, tuple(sorted(found, key=lambda one: (one.since, one.vm_id)))
 
 

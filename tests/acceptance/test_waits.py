@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from receiver import silencing, waits, waits_pace, watch, watch_pace
+from receiver import silencing, waits, waits_going, waits_pace, watch, watch_pace
 from receiver.keeping import unpack
 from tests.acceptance.harness import Running, alert, failed, routes_yaml, running, three
 from tests.acceptance.plans import cluster, top, watched
@@ -193,6 +193,33 @@ async def test_stuck_then_failed_then_the_late_alert_is_one_story_and_one_incide
             await service.until(lambda: dropped(service))
 
 
+async def test_it_does_not_end_where_the_failed_plan_is_read_before_the_watch_tells_of_it(tmp_path: Path) -> None:
+    """Nothing is under way in that Plan any more and its objects are gone, but it has failed: nobody re-runs it."""
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        await refuse(api)
+        async with running(routes_yaml(vendors, tmp_path, top=top()), vendors) as service:
+            await watched(api, service)
+            await service.until(lambda: are(service, {"MTVPlanStuck": "firing"}))
+            api.forbidden.add(("get", PLANS))
+            asked = api.calls["get", PLANS]
+            await api.apply({**live(), "metadata": {**live()["metadata"], "labels": {"wave": "1"}}})
+            await api.until(lambda: api.calls["get", PLANS] > asked)  # the watch has told: there is a newer version
+            late = [one for one in api.watchers if one.resource == PLANS]
+            for one in late:
+                api.watchers.remove(one)
+            await api.delete("Event", TARGET, "pay-app-01.1")
+            await api.delete("VirtualMachineInstanceMigration", TARGET, "forklift-q7d2k")
+            await api.apply(live("Failed"))
+            api.forbidden.clear()
+            asked = api.calls["get", PLANS]
+            await api.until(lambda: api.calls["get", PLANS] >= asked + 5)  # one after the other: two are worked off
+            assert await names(service) == {"MTVPlanStuck": "firing"}
+            api.watchers += late
+            await api.apply({**live("Failed"), "metadata": {**live()["metadata"], "labels": {"wave": "2"}}})
+            await service.until(lambda: phase_is(service, "Failed"))
+            assert await names(service) == {"MTVPlanStuck": "firing"}
+
+
 async def dropped(service: Running) -> bool:
     return not ask(service.folder, "SELECT plan FROM snapshots")
 
@@ -221,19 +248,97 @@ async def test_a_restart_in_between_raises_nothing_twice(tmp_path: Path) -> None
             await service.until_state("resolved", outcome="fixed")
 
 
-async def test_switched_off_nothing_is_looked_at_and_nothing_is_said(tmp_path: Path) -> None:
+LAUNCHER = "virt-launcher-pay-app-01-abc"
+MISMATCH = "error: operation failed: guest CPU doesn't match specification: missing features: avx512f"
+
+
+def launcher() -> Obj:
+    """Return the pod that receives the VM, as long as there is one."""
+    labels = {
+        "kubevirt.io": "virt-launcher", "vm.kubevirt.io/name": VM,
+        "kubevirt.io/migrationJobUID": receiver_of()["metadata"]["uid"],
+    }  # fmt: skip
+    metadata = {"name": LAUNCHER, "namespace": TARGET, "uid": "pod-1", "creationTimestamp": ago(6), "labels": labels}
+    status = {"phase": "Running", "containerStatuses": [{"name": "compute", "state": {"running": {}}}]}
+    spec = {"nodeName": "w1", "containers": [{"name": "compute"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
+
+
+async def test_the_log_of_a_receiver_is_shown_after_forklift_has_deleted_its_pod(tmp_path: Path) -> None:
+    """Read while the migration ran, without the secret in it; and dropped with all else when a run succeeds."""
+    job = receiver_of()
+    job["status"] = {"phase": "Running"}
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        for one in (job, launcher(), live()):
+            await api.apply(one)
+        api.set_log(TARGET, LAUNCHER, "compute", f"starting with password={SECRET}\n{MISMATCH}\n")
+        async with running(routes_yaml(vendors, tmp_path, top=top()), vendors) as service:
+            await watched(api, service)
+            await service.until(lambda: kept(service))
+            looked = api.calls["list", "events"]
+            await api.until(lambda: api.calls["list", "events"] >= looked + 3)
+            assert api.calls["get", "pods/log"] == 1, "nothing has changed"
+            await api.delete("VirtualMachineInstanceMigration", TARGET, "forklift-q7d2k")
+            await api.delete("Pod", TARGET, LAUNCHER)
+            await api.apply(live("Failed"))
+            await service.post(alert(failed(UID, NAME)))
+            await service.until(lambda: shown(vendors, MISMATCH))
+            root = json.dumps(vendors.slack_roots()[0].blocks, ensure_ascii=False)
+            assert f"{VM} · compute · kept at " in root
+            assert "Find the reason in the log lines below" in root
+            assert "their logs with them" not in root
+            ((stored,),) = ask(service.folder, "SELECT payload FROM snapshots")
+            assert MISMATCH in unpack(stored)
+            assert SECRET not in unpack(stored) + root
+            await service.post(alert(failed(UID, NAME), "resolved"))
+            await api.apply(live("Succeeded"))
+            await service.until(lambda: dropped(service))
+
+
+async def shown(vendors: FakeVendors, words: str) -> bool:
+    return any(words in json.dumps(one.blocks, ensure_ascii=False) for one in vendors.slack_roots())
+
+
+OTHER: Any = {"uid": "00000000-0000-4000-8000-000000000009", "name": "other"}
+
+
+async def test_switched_off_nothing_is_said_and_the_evidence_is_kept_all_the_same(tmp_path: Path) -> None:
     """The other plan, which fails and is told, shows that the time is over."""
     head = f"{top()}\nwatch: {{alerts: [MTVPlanFailedUnalerted], unalerted_after: 2s}}"
     async with FakeVendors() as vendors, cluster(tmp_path) as api:
         await refuse(api)
-        other: Any = {"uid": "00000000-0000-4000-8000-000000000009", "name": "other"}
-        await api.apply(live(**other))
+        await api.apply(live(**OTHER))
         async with running(routes_yaml(vendors, tmp_path, top=head), vendors) as service:
             await watched(api, service)
-            await api.apply(live("Failed", **other))
+            await service.until(lambda: kept(service))
+            await api.apply(live("Failed", **OTHER))
             await service.until(lambda: are(service, {"MTVPlanFailedUnalerted": "firing"}))
-            assert not [one for one in api.asked if "virtualmachineinstancemigrations" in one.path]
-            assert not await kept(service)
+            ((text,),) = ask(service.folder, f"SELECT payload FROM snapshots WHERE plan = '{UID}'")
+            assert "exceeded quota: payments-quota" in unpack(text)
+
+
+async def test_where_all_of_it_is_off_nothing_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of the other plan, which is dropped as ever after its success, shows that the time is over."""
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        await refuse(api)
+        await api.apply(live(**OTHER))
+        silent = f"{top()}\nwatch: {{alerts: [MTVPlanFailedUnalerted]}}"
+        async with running(routes_yaml(vendors, tmp_path, top=silent), vendors) as service:
+            await watched(api, service)
+            await service.until(lambda: kept_are(service, 2))
+        monkeypatch.setattr(waits, "SWEEP_EVERY_S", 3.0)  # ten times as long as a Plan waits for its look
+        off = f"{top()}\nwatch: {{alerts: []}}"
+        before = len(api.asked)
+        async with running(routes_yaml(vendors, tmp_path, top=off), vendors) as service:
+            await watched(api, service)
+            await api.apply(live("Succeeded", **OTHER))
+            await service.until(lambda: kept_are(service, 1))
+            assert not [one for one in api.asked[before:] if (one.verb, one.resource) == ("get", PLANS)]
+            assert not [one for one in api.asked[before:] if "virtualmachineinstancemigrations" in one.path]
+
+
+async def kept_are(service: Running, count: int) -> bool:
+    return len(ask(service.folder, "SELECT plan FROM snapshots WHERE payload <> ''")) == count
 
 
 async def test_a_silence_keeps_it_back_until_it_ends(tmp_path: Path) -> None:
@@ -281,6 +386,28 @@ async def test_what_cannot_be_read_ends_nothing_until_the_vm_has_moved(tmp_path:
             assert await names(service) == {"MTVPlanStuck": "firing"}
             await api.apply(live(phase="PostHook"))
             await service.until_state("resolved", outcome="cleared")
+
+
+async def test_a_live_migration_is_looked_at_before_many_that_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They want a look all the time, and would take all that there are in a minute."""
+    monkeypatch.setattr(waits_going, "LOOK_S", 0.0)
+    monkeypatch.setattr(waits, "VIEWS_PER_MINUTE", 3)
+    monkeypatch.setattr(waits, "VIEWS_FOR_LIVE", 1)
+    views = 'watch_views_total{cluster="local"}'
+    async with FakeVendors() as vendors, cluster(tmp_path) as api:
+        for number in range(6):
+            cold = live(phase="CopyDisks", uid=f"00000000-0000-4000-8000-{number:012}", name=f"copy-{number}")
+            cold["spec"]["type"] = "cold"
+            cold["status"]["migration"]["vms"][0]["pipeline"][0]["name"] = "DiskTransfer"
+            await api.apply(cold)
+        async with running(routes_yaml(vendors, tmp_path, top=top()), vendors) as service:
+            await watched(api, service)
+            await service.until(lambda: counted(service, views, 2))
+            await refuse(api)
+            await service.until(lambda: are(service, {"MTVPlanStuck": "firing"}))
+            assert await service.metric(f"mtv_receiver_{views}") == 3
 
 
 async def counted(service: Running, series: str, at_least: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,9 +14,10 @@ from receiver.kube import PlanRow
 from receiver.model import Alert
 from receiver.silencing import active_matchers
 from receiver.stuck import Block, Kind, NotReady, Owner, Stuck, View, to_json
-from receiver.waits_going import Going, seen_in
-from receiver.waits_kept import GONE, joined, redacted
-from receiver.waits_pace import MINUTE_S, Turns
+from receiver.stuck.tails import Tail, from_json
+from receiver.waits_going import LOOK_S, Going, seen_in
+from receiver.waits_kept import GONE, LIMIT_BYTES, joined, redacted
+from receiver.waits_pace import MINUTE_S, VIEW_EVERY_S, VIEWS_FOR_LIVE, VIEWS_PER_MINUTE, Turns
 from receiver.waits_rules import TELL_S, Waits, is_news, not_ready_notice, stuck_notice, waits_of
 from receiver.watch_rules import NOT_READY, STUCK, Notice, Notices, Standing, judge
 from tests.unit.stuck.build import VM_ID, at, event, migration, plan, pod, unschedulable, vm
@@ -77,6 +79,25 @@ def test_the_words_say_who_waits_for_what_since_when_and_what_it_keeps_from_othe
     assert ending is not None
     assert "KubeVirt gives up at 2026-09-01 08:05 UTC, and then the migration of the VM fails." in ending.description
     assert stuck_notice(Waits(), 3, str) is None
+
+
+def test_a_transfer_that_cannot_be_seen_is_not_said_to_stand_still() -> None:
+    copying = replace(STILL, phase="WaitForStateTransfer", step="Synchronization", limit_s=43_200.0, unseen=True)
+    notice = stuck_notice(Waits((), (copying,)), 3, str)
+    assert notice == Notice(
+        "VM other has not finished the transfer after 12 h, and its progress cannot be seen",
+        "other has been in WaitForStateTransfer of Synchronization since 2026-09-01 08:00 UTC, for more than 12 h. It "
+        "may still be copying: its progress cannot be seen from here. KubeVirt sees it, and gives up by itself where "
+        "there is none; a very large VM, or a slow line, takes so long.",
+    )
+    two = stuck_notice(Waits((), (copying, replace(copying, name="b", vm_id="b", limit_s=1_800.0))), 3, str)
+    assert two is not None
+    assert two.summary == (
+        "2 of 3 VMs have not finished the transfer after 30 min, and its progress cannot be seen: other, b"
+    )
+    mixed = stuck_notice(Waits((BLOCK,), (copying,)), 3, str)
+    assert mixed is not None
+    assert mixed.summary == "2 of 3 VMs of the plan stand still: app, other"
 
 
 def test_equal_waits_are_one_line_and_three_hundred_vms_are_still_short() -> None:
@@ -212,6 +233,41 @@ def test_who_may_not_now_lets_others_go_first_and_what_is_new_goes_before_what_w
     assert turns.next(2.0) == "older"
 
 
+@pytest.mark.parametrize("begins", range(600, 660, 7))
+@pytest.mark.parametrize("others", [30, 100])
+def test_a_plan_that_goes_first_has_its_look_whatever_the_others_want(others: int, begins: int) -> None:
+    turns = Turns(VIEWS_PER_MINUTE, VIEWS_FOR_LIVE)
+    for number in range(others):
+        turns.add(f"cold-{number:03}", 0.0)
+    looks: list[float] = []
+    for tick in range(2 * (begins + 300)):
+        now = tick * 0.5
+        if now == begins:
+            turns.add("live", now, first=True)
+        name = turns.next(now)
+        if name is not None:
+            turns.again(name, now + VIEW_EVERY_S)
+        if name == "live":
+            looks.append(now - begins)
+    assert looks == [number * VIEW_EVERY_S for number in range(10)]
+
+
+def test_those_that_go_first_leave_a_turn_of_four_to_the_others_and_all_that_these_do_not_want() -> None:
+    turns = Turns(20, 5)
+    for number in range(40):
+        turns.add(f"live-{number:02}", 0.0, first=True)
+    alone = [turns.next(0.0) for _ in range(21)]
+    assert alone.count(None) == 1, "none of the others waits"
+    turns.add("cold-1", 30.0)
+    turns.add("cold-2", 30.0)
+    taken = []
+    for _ in range(10):
+        taken.append(turns.next(60.0))
+        turns.again(taken[-1] or "", 120.0)
+    assert [name for name in taken if name and name.startswith("cold")] == ["cold-1", "cold-2"]
+    assert taken.index("cold-2") - taken.index("cold-1") == 4
+
+
 # --- a run ---
 
 LIVE_STEP: dict[str, Any] = {"pipeline": [{"name": "Synchronization", "phase": "Running"}]}
@@ -257,11 +313,37 @@ def test_what_was_stored_goes_on_after_a_restart() -> None:
     assert again.marks[VM_ID].since == at(0)
 
 
-def test_a_cold_plan_is_looked_at_when_a_vm_has_not_moved_for_a_minute() -> None:
-    cold, going = plan(vm("CopyDisks"), kind="cold"), Going("run")
+@pytest.mark.parametrize(
+    ("phase", "seconds"),
+    [
+        ("CreateVM", 300.0),  # half of its limit
+        ("CopyDisks", LOOK_S),  # its limit is longer, but a copy that stands still is seen
+        ("ConvertGuest", 3_600.0),  # half of two hours, in which it counts nothing
+        ("NextYear", LOOK_S),
+    ],
+)
+def test_a_cold_plan_is_looked_at_when_a_vm_has_not_moved_for_half_of_its_limit(phase: str, seconds: float) -> None:
+    cold, going = plan(vm(phase), kind="cold"), Going("run")
     going.move(cold, at(0))
-    assert not going.wants_look(cold, at(60))
-    assert going.wants_look(cold, at(61))
+    assert not going.is_live(cold)
+    assert not going.wants_look(cold, at(seconds))
+    assert going.wants_look(cold, at(seconds + 1))
+
+
+def test_a_plan_that_only_waits_for_its_cutover_is_never_looked_at() -> None:
+    warm, going = plan(vm("CopyingPaused"), kind="warm"), Going("run")
+    going.move(warm, at(0))
+    assert not going.wants_look(warm, at(10_000_000))
+
+
+def test_a_live_plan_is_known_by_its_type_its_pipeline_or_kubevirts_migration() -> None:
+    going, unnamed = Going("run"), plan(vm(**LIVE_STEP), kind="")
+    going.move(unnamed, at(0))
+    assert going.is_live(unnamed)
+    assert going.wants_look(unnamed, at(0))
+    assert Going("run").is_live(plan())
+    assert Going("run", details={VM_ID: "Running"}).is_live(plan(kind=""))
+    assert not Going("run").is_live(plan(kind="warm"))
 
 
 # --- what is kept ---
@@ -295,6 +377,25 @@ def test_what_is_gone_gives_way_to_what_is_there() -> None:
     assert 5 < len(found["pods"]) < 12
     assert found["left_out"] == 3
     assert redacted({"a": [{"b": "s3cret", "n": 1}]}, lambda text: "-") == {"a": [{"b": "-", "n": 1}]}
+
+
+def test_the_logs_of_receivers_are_kept_without_secrets_and_within_the_plans_share() -> None:
+    lines = "".join(f"line {number}: s3cret\n" for number in range(2_000))
+    read = [Tail(VM_ID, "payments", f"pod-{one}", "compute", "Running", at(one), lines) for one in range(9)]
+    many = [event("Pod", f"pod-{number}", "Failed", "x" * 500) for number in range(200)]
+    first = seen_in(
+        View(plan(vm(**LIVE_STEP)), at(240), events=many), None, lambda text: text.replace("s3cret", "-"), read
+    )
+    assert first.keep is not None
+    kept = from_json(first.keep)
+    assert "pod-8" in {one.pod for one in kept}
+    assert {one.text.splitlines()[-1] for one in kept} == {"line 1999: -"}
+    assert len(json.dumps(first.keep, separators=(",", ":"))) <= LIMIT_BYTES
+    assert seen(first.keep, events=many).keep is None, "what is gone stays"
+    well = plan(vm("Completed", completed="2026-09-01T08:04:00Z", conditions=[{"type": "Succeeded", "status": "True"}]))
+    after = seen_in(View(well, at(300), events=many), first.keep, str)
+    assert after.keep is not None
+    assert from_json(after.keep) == ()
 
 
 # --- silences ---

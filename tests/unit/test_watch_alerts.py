@@ -188,6 +188,18 @@ def test_a_small_plan_is_read_every_fifteen_seconds_and_only_when_it_has_changed
     assert pace.next(500.0) == "plan-00"
 
 
+def test_a_plan_that_was_never_read_goes_before_all_that_have_been() -> None:
+    pace = busy(100)
+    minutes(pace, 100, 300_000, 900)
+    pace.executes("new", "1", 900.0)
+    read = []
+    for second in range(900, 930):
+        if uid := pace.next(float(second)):
+            read.append(uid)
+            pace.was_read(uid, float(second), 300_000, "0")
+    assert "new" in read, "though a round of all of them takes eight minutes"
+
+
 def test_a_plan_with_a_failed_pod_is_read_at_once_whatever_the_budget_says() -> None:
     read = minutes(busy(20), 20, 885_000, 40, plan_17=20)
     assert (20 + int(SETTLE_S), "plan-17") in read

@@ -89,6 +89,22 @@ def test_a_phase_that_begins_with_its_step_is_as_old_as_that_step_even_without_a
     assert looks((100_000, synchronizing("WaitForStateTransfer"))) == ()
 
 
+def test_a_transfer_that_kubevirt_runs_may_take_half_a_day_and_one_that_has_not_begun_may_not() -> None:
+    transfer = synchronizing("WaitForStateTransfer")
+
+    def told(word: str, seconds: float) -> tuple[Stuck, ...]:
+        return looks((0, transfer), (seconds, transfer), detail={0: word, seconds: word} if word else None)
+
+    assert told("Running", 12 * 3_600) == ()
+    (late,) = told("Running", 12 * 3_600 + 1)
+    (pending,) = told("Pending", 1_801)
+    (unread,) = told("", 1_801)
+    assert [one.unseen for one in (late, pending, unread)] == [True, False, True]
+    begun = {0.0: "Scheduling", 1_700.0: "Running", 30_000.0: "Running"}
+    seen: list[tuple[float, dict[str, Any]]] = [(second, transfer) for second in begun]
+    assert looks(*seen, detail=begun) == ()
+
+
 def test_progress_within_such_a_phase_is_not_forgotten_for_the_steps_start() -> None:
     words = {250.0: "Pending", 350.0: "Scheduling", 360.0: "Scheduling"}
     seen: list[tuple[float, dict[str, Any]]] = [(second, synchronizing()) for second in words]
