@@ -56,6 +56,14 @@ def _without_collector() -> Iterator[None]:
 
 
 class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # Typer repeats how its own checker calls the kind of mistake.
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 

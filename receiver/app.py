@@ -70,10 +70,10 @@ def build_app(
     metrics = Metrics((kind.kind for kind in ALL), (cluster.name for cluster in config.clusters), sockets)
     service = Service(config, database_url, clock, metrics, on_fatal, reread)
     webhook = Webhook(service, metrics)
-    operation = Operation(service)
+    site = Site(service)
+    operation = Operation(service, site)
     api = Api(service)
     capacity = CapacityApi(service)
-    site = Site(service)
     live = Live(service, site)
 
     @partial(declared, Rule.WEBHOOK)
@@ -120,5 +120,6 @@ def build_app(
     )
     app.add_middleware(CountRefusals, counter=metrics.unauthorized)
     app.state.reload = service.reload
+    app.state.refused = operation.refused
     app.router.redirect_slashes = False  # Alertmanager repeats a redirected POST as an empty GET
     return app

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 from receiver.spared import without
 
 with without("rich", "greenlet"):  # 5 MB for pretty tracebacks, which would print secrets, and for gevent
     import structlog
 
+FORMS: Final = ("text", "json")
+
 
 def set_up(form: str = "text", level: str = "INFO") -> None:
-    """Configure logging once; `form` is `json` or `text`."""
+    """Configure logging once; `form` is `json` or `text`, or empty for the latter. Any other exits with 2."""
+    if form not in ("", *FORMS):
+        sys.stderr.write(f"MTV_RECEIVER_LOG_FORMAT: {form[:40]!r} is no form of logs; set it to {' or '.join(FORMS)}\n")
+        raise SystemExit(2)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -23,7 +23,7 @@ from receiver.destinations.registry import ALL
 from receiver.rendering.templates import Templates
 
 _FILE = typer.Argument(metavar="[FILE]", envvar="MTV_RECEIVER_CONFIG", help="The configuration file.")
-_MARKS = {GOOD: ("✓", "green"), REFUSED: ("✗", "red"), UNASKED: ("✗", "yellow"), SKIPPED: ("–", "")}
+_MARKS = {GOOD: ("✓", "green"), REFUSED: ("✗", "red"), UNASKED: ("?", "yellow"), SKIPPED: ("–", "")}
 
 
 def check(

@@ -36,7 +36,7 @@ from receiver.kube.rights import NAMESPACES, RIGHTS
 _MARKS: Final = {
     State.GOOD: ("✓", "green"),
     State.BROKEN: ("✗", "red"),
-    State.UNASKED: ("✗", "yellow"),
+    State.UNASKED: ("?", "yellow"),
     State.SKIPPED: ("–", "dim"),
 }
 _NEEDED: Final = tuple(one for one in RIGHTS if not one.optional)

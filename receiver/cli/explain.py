@@ -100,7 +100,8 @@ async def _load(clusters: Mapping[str, Cluster]) -> None:
             try:
                 await cluster.load()
             except ClusterError as error:
-                fail(Exit.UNASKED, error.message, "name the folder or archive that `oc adm must-gather` left")
+                what, _, cure = error.message.partition("; ")
+                fail(Exit.UNASKED, what, cure or "name the folder or archive that `oc adm must-gather` left")
 
 
 def _config(file: Path) -> Config:

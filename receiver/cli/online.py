@@ -124,7 +124,7 @@ async def _rights(config: ClusterConfig, wanted: tuple[Right, ...]) -> list[Aske
     except ClusterError as error:
         return [_failed(what, error)]
     if not lacking:
-        return [Asked(what, GOOD, f"all {len(wanted)}")]
+        return [Asked(what, GOOD, f"all {len({one.name for one in wanted})}")]
     needed = [_lacks(what, right) for right in lacking if not right.optional]
     return [*needed, *_optional(what, [right for right in lacking if right.optional])]
 

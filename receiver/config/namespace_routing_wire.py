@@ -57,6 +57,10 @@ def read_namespace_routing(
         if receivers and not any(glob.matches(one) for one in receivers):
             what = f"no receiver has a name like {glob}"
             problems.warn((*allow, "receivers", at), what, "add one, or remove it: no namespace can choose it")
+    for at, written in enumerate(wire.allow.slack_channels):
+        if written and not written.strip("#*"):
+            what = "every owner of a namespace may post to every channel that the bot is in"
+            problems.warn((*allow, "slack_channels", at), what, "write a narrower glob, such as '#mig-*'")
     if wire.slack_receiver:
         check_names([wire.slack_receiver], receivers, "receiver", (*path, "slack_receiver"), problems)
     slack = next(_bots(receivers, wire.slack_receiver), None)

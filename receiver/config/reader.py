@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final, TypeVar, get_args
@@ -73,10 +74,11 @@ class Reader:
         try:
             return model.model_validate(rest, context=context)
         except ValidationError as error:
-            # A rule between keys is judged last. It would miss what was misspelt or empty, and say so falsely.
+            # A rule between keys is judged last. It would miss what was misspelt or empty, or a key that it names and
+            # that was wrong, and say so falsely.
             missed = any(one["type"] in ("missing", "extra_forbidden") or one["input"] is None for one in errors)
             for one in error.errors(include_url=False):
-                if not one["loc"] and not missed:
+                if not one["loc"] and not missed and wrong.isdisjoint(re.findall(r"\w+", one["msg"])):
                     self._report(one, model, path, also)
             return None
 

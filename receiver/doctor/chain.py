@@ -109,6 +109,8 @@ class ClusterSeen:
     """Namespace of Forklift → is it labelled so that it is scraped?"""
     monitors: Mapping[str, int] = field(default_factory=dict)
     """Namespace of Forklift → how many ServiceMonitors it has, where that may be read."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Namespace of Forklift → why its label or its ServiceMonitors could not be read."""
     counted: int = 0
     """Plans."""
 

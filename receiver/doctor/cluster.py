@@ -50,8 +50,8 @@ async def read(
     else:
         if which is not None and not plans:
             raise NoSuchPlanError(f"cluster {cluster.name} has no plan {which[0]}/{which[1]}")
-    labelled, monitors = await _scraped(cluster)
-    seen = ClusterSeen(cluster.name, version, missing, why, labelled, monitors, len(plans))
+    labelled, monitors, unread = await _scraped(cluster)
+    seen = ClusterSeen(cluster.name, version, missing, why, labelled, monitors, unread, len(plans))
     found = [_plan(one, cluster.name) for one in plans]
     if which is not None:
         return seen, found[0] if found else named
@@ -95,10 +95,11 @@ def _plan(one: Mapping[str, Any], cluster: str) -> Plan:
     )
 
 
-async def _scraped(cluster: Cluster) -> tuple[dict[str, bool], dict[str, int]]:
-    """Return whether Forklift's namespaces are labelled and have a ServiceMonitor; what may not be read is left out."""
+async def _scraped(cluster: Cluster) -> tuple[dict[str, bool], dict[str, int], dict[str, str]]:
+    """Return whether Forklift's namespaces are labelled and have a ServiceMonitor, and why that could not be read."""
     labelled: dict[str, bool] = {}
     monitors: dict[str, int] = {}
+    unread: dict[str, str] = {}
     for namespace in FORKLIFT_IN:
         try:
             found = await cluster.get("Namespace", None, namespace)
@@ -106,9 +107,9 @@ async def _scraped(cluster: Cluster) -> tuple[dict[str, bool], dict[str, int]]:
                 continue
             labelled[namespace] = text(dig(found, "metadata", "labels", SCRAPED)) == "true"
             monitors[namespace] = len(await cluster.list("ServiceMonitor", namespace))
-        except ClusterError:
-            continue
-    return labelled, monitors
+        except ClusterError as error:
+            unread[namespace] = error.message
+    return labelled, monitors, unread
 
 
 def _cure(error: ClusterError) -> str:

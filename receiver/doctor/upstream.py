@@ -27,6 +27,8 @@ from receiver.rendering.words import count, names, when
 
 RULES = "forklift-alerting-rules"
 """The PrometheusRule that Forklift's operator makes."""
+ROLE = "mtv-receiver-doctor"
+"""Grants what tells why Forklift is not scraped."""
 
 
 def unread(one: Unread) -> Finding:
@@ -110,7 +112,10 @@ def _logs(told: PrometheusSeen) -> str:
 def _unscraped(seen: Seen, told: PrometheusSeen) -> Finding:
     """Prometheus has neither series nor target: why, as far as the cluster tells."""
     what = f"no {METRIC} in Prometheus, and no target of Forklift"
+    cures = ["oc get servicemonitors -A | grep forklift"]
+    spaces: list[str] = []
     if isinstance(seen.cluster, ClusterSeen):
+        spaces = list(seen.cluster.labelled)
         for space, labelled in seen.cluster.labelled.items():
             if not labelled:
                 why = f"{what}: namespace {space} is not labelled {SCRAPED}=true"
@@ -118,10 +123,18 @@ def _unscraped(seen: Seen, told: PrometheusSeen) -> Finding:
             if seen.cluster.monitors.get(space) == 0:
                 why = f"{what}: namespace {space} has no ServiceMonitor"
                 return broken(why, f"oc -n {space} rollout restart deployment/forklift-operator (it makes it)")
+        if unread := next(iter(seen.cluster.unread.values()), ""):
+            what += f"; why is not known: {unread}"
+            cures.insert(0, f"give the account the ClusterRole {ROLE} of deploy/rights")
     if told.targets is None and (seen.plan is None or not seen.plan.failed):
         return skipped(f"no {METRIC}: without plans that ran there is none")
-    cure = f"oc get servicemonitors -A | grep forklift; oc label namespace {FORKLIFT_IN[0]} {SCRAPED}=true"
-    return broken(what, cure)
+    # A label that was read is there: above, one that is not was named.
+    cures.append(
+        f"oc -n {spaces[0]} get endpoints forklift-metrics"
+        if spaces
+        else f"oc label namespace {FORKLIFT_IN[0]} {SCRAPED}=true"
+    )
+    return broken(what, "; ".join(cures))
 
 
 def rule(seen: Seen, before: Before) -> Finding:

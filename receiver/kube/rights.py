@@ -19,6 +19,7 @@ LABELS = "alerts whose labels name one"
 AUTOPILOT = "alerts of virt-platform-autopilot about one"
 ONLY_AUTOPILOT = "only where virt-platform-autopilot runs"
 ONLY_ROOM = "only where the room of target clusters is to be judged"
+ONLY_DOCTOR = "only where the doctor is to say why Forklift is not scraped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +153,7 @@ RIGHTS: tuple[Right, ...] = (
         "cluster.open-cluster-management.io", "managedclusters", ONLY_ROOM,
         list="which other clusters there are",
     ),
+    *_of("", "namespaces", ONLY_DOCTOR, get="whether Forklift's namespace has the label by which it is scraped"),
+    *_of("monitoring.coreos.com", "servicemonitors", ONLY_DOCTOR, list="whether Forklift's namespace has one"),
 )  # fmt: skip
+"""A right may stand here twice, for two roles of which a cluster may have either."""

@@ -96,6 +96,31 @@ async def test_a_missing_right_is_named_with_its_rule(tmp_path: Path) -> None:
     assert links["plan"]["state"] == "good", "it goes on with what it may read"
 
 
+@pytest.mark.parametrize(
+    ("verb", "resource"), [("list", "servicemonitors.monitoring.coreos.com"), ("get", "namespaces")]
+)
+async def test_what_may_not_be_read_of_forklift_is_said_and_a_label_that_was_read_is_not_advised(
+    tmp_path: Path, verb: str, resource: str
+) -> None:
+    async def nothing(request: Request) -> Response:
+        return JSONResponse({"status": "success", "data": {"result": [], "activeTargets": [], "groups": []}})
+
+    labels = {"openshift.io/cluster-monitoring": "true"}
+    async with (
+        alone(tmp_path) as api,
+        serve(Starlette(routes=[Route("/api/v1/{what}", nothing)])) as url,
+    ):
+        api.also_served = [("monitoring.coreos.com/v1", "ServiceMonitor", "Namespaced")]
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "openshift-mtv", "labels": labels}}
+        await api.apply(space)
+        api.forbidden.add((verb, resource))
+        code, found, links = await asked(tmp_path, "--prometheus", url)
+    assert (code, found["broken"]) == (1, "metric")
+    assert f"needs {verb} {resource}" in links["metric"]["seen"]
+    assert "ClusterRole mtv-receiver-doctor" in links["metric"]["cure"]
+    assert ("oc label" in links["metric"]["cure"]) == (resource == "namespaces")
+
+
 async def test_a_plan_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     async with alone(tmp_path):
         result = await doctor(tmp_path, "--plan", "mig-team-a/nobody")

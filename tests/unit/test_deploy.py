@@ -27,6 +27,7 @@ from receiver.metrics import Metrics
 from receiver.web.openapi_operations import OPERATIONS
 from receiver.work import DRAIN_S
 from tests.servers import need
+from tests.unit.test_docs_monitoring import coded, rows
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -344,12 +345,16 @@ def grants(role: Thing) -> list[Right]:
     return [grant for rule in role["rules"] for grant in product(rule["verbs"], rule["apiGroups"], rule["resources"])]
 
 
+PLATFORM = {"cluster-monitoring-view"}
+"""ClusterRoles that OpenShift brings along."""
+
+
 def granted(things: list[Thing], kind: str = "ClusterRoleBinding") -> list[Right]:
     """Return what the service's account may do by bindings of a kind."""
     found: list[Right] = []
     for binding in every(things, kind):
         assert binding["subjects"] == [ME]
-        if binding["roleRef"]["kind"] == "ClusterRole":
+        if binding["roleRef"]["kind"] == "ClusterRole" and binding["roleRef"]["name"] not in PLATFORM:
             found += grants(one(things, "ClusterRole", binding["roleRef"]["name"]))
     return sorted(found)
 
@@ -391,6 +396,37 @@ def test_alertmanager_is_read_by_the_account_and_silenced_only_with_the_option(o
     (asked,) = settings(objects("openshift/sqlite"))["alertmanagers"]
     assert asked["url"] == "https://alertmanager-main.openshift-monitoring.svc:9094"
     assert asked["http_config"]["authorization"]["credentials_file"] == str(ACCOUNT / "token")
+
+
+def test_the_doctor_asks_the_platforms_prometheus_and_may(objects: Any) -> None:
+    def bound(name: str) -> set[str]:
+        return {each["roleRef"]["name"] for each in every(objects(name), "ClusterRoleBinding")} & PLATFORM
+
+    for database in DATABASES:
+        assert bound(f"openshift/{database}") == {"cluster-monitoring-view"}
+        assert bound(f"kubernetes/{database}") == set()
+    assert bound("rights") == set(), "further clusters are not asked: there is one doctor.prometheus"
+    doctor = settings(objects("openshift/sqlite"))["doctor"]
+    assert doctor["every"] == "10m"
+    # The port of the proxy that lets in who has that role; 9092 behind it has /metrics only.
+    assert doctor["prometheus"]["url"] == "https://prometheus-k8s.openshift-monitoring.svc:9091"
+    page = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    (shown,) = (part for part in re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    assert yaml.safe_load(shown)["doctor"] == {**doctor, "receiver": "platform"}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_port_that_routes_yaml_calls_is_on_the_page(platform: str, objects: Any) -> None:
+    loaded = settings(objects(f"{platform}/sqlite"))
+    table = INSTALL[INSTALL.index("## Network") :].partition("\n## ")[0]
+    for title, one_of in (
+        ("Alertmanagers", loaded["alertmanagers"][0]),
+        ("Prometheus", loaded["doctor"]["prometheus"]),
+    ):
+        (row,) = re.findall(rf"^\| {title} \| (.*?) \|", table, re.MULTILINE)
+        assert one_of["url"].rpartition(":")[2] in re.findall(r"\d+", row)
+    policies = every(objects(f"{platform}/sqlite"), "NetworkPolicy")
+    assert all(policy["spec"]["policyTypes"] == ["Ingress"] for policy in policies)
 
 
 def test_no_secret_with_values_is_shipped(objects: Any) -> None:
@@ -503,11 +539,13 @@ def test_the_dashboard_asks_for_metrics_and_labels_that_there_are() -> None:
     metrics.reconciled.labels("main", "opened")
     metrics.failed_plans.labels("disk-full")
     known = {sample.name: {*sample.labels} for family in metrics.registry.collect() for sample in family.samples}
+    # Forklift's are those of the guide, which has its labels, too.
+    known |= {name: {*coded(line[2])} for name, line in rows("### Metrics of Forklift").items()}
     for expression in ASKED:
-        asked = re.findall(r"(mtv_receiver_\w+)\{([^}]*)\}", expression)
+        asked = re.findall(r"(mtv_\w+)(?:\{([^}]*)\})?", expression)
         assert asked, expression
-        assert len(asked) == len(re.findall(r"mtv_receiver_\w+", expression))
         for name, matchers in asked:
+            assert matchers or not name.startswith("mtv_receiver_"), "which job?"
             assert name in known, expression
             assert {*re.findall(r"(\w+)(?:=|!=)", matchers)} <= known[name] | {"job"}, expression
             for by in re.findall(r"by \(([^)]*)\)", expression):
@@ -523,6 +561,41 @@ def test_the_dashboard_shows_what_was_asked_for_and_each_panel_says_what_it_is()
     assert len({*numbers}) == len(numbers)
     for row in {panel["gridPos"]["y"] for panel in PANELS}:
         assert sum(panel["gridPos"]["w"] for panel in PANELS if panel["gridPos"]["y"] == row) == 24
+
+
+def test_migrations_are_shown_over_time_as_the_guide_says() -> None:
+    shown = {panel["title"]: panel["targets"][0]["expr"] for panel in PANELS}
+    forklifts = {title: query for title, query in shown.items() if "mtv_receiver_" not in query}
+    assert list(forklifts) == ["Success rate of migrations", "Migrations that ended, by result"]
+    guide = rows("### Dashboard")
+    assert {title: coded(guide[title][1])[0] for title in forklifts} == forklifts
+
+
+@pytest.mark.parametrize(
+    ("failed", "succeeded", "canceled", "rate"),
+    [("2+1x24", "8+3x24", "0+5x24", 0.75), ("0x24", "8+3x24", "0x24", 1), ("2+1x24", None, "0x24", 0),
+     (None, "1+1x24", None, 1), ("2x24", "8x24", "0+1x24", None)],
+)  # fmt: skip
+def test_the_success_rate_is_that_of_the_runs_of_a_day(
+    failed: str | None, succeeded: str | None, canceled: str | None, rate: float | None, tmp_path: Path
+) -> None:
+    (query,) = (panel["targets"][0]["expr"] for panel in PANELS if panel["title"] == "Success rate of migrations")
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": []}))
+    ended = {"Failed": failed, "Succeeded": succeeded, "Canceled": canceled}
+    series = [
+        {"series": f'mtv_migrations_status_total{{status="{status}",provider="vsphere"}}', "values": values}
+        for status, values in ended.items()
+        if values is not None
+    ]
+    wanted = [] if rate is None else [{"labels": "{}", "value": rate}]
+    test = {
+        "interval": "1h",
+        "input_series": series,
+        "promql_expr_test": [{"expr": query, "eval_time": "24h", "exp_samples": wanted}],
+    }
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [test]}))
+    code, said = promtool("test", "rules", str(tmp_path / "tests.yaml"))
+    assert code == 0, said
 
 
 def test_promtool_takes_every_query_of_the_dashboard(tmp_path: Path) -> None:
@@ -559,12 +632,36 @@ def test_the_overlay_of_the_page_can_be_rendered(copied: Path) -> None:
     one(things, "ConfigMap", "mtv-receiver-dashboard")
 
 
-def test_commands_of_the_page_say_where_they_need_a_cluster_and_its_files_exist() -> None:
+def test_the_overlay_of_the_page_is_checked_and_shown_by_its_commands(tmp_path: Path) -> None:
+    (text,) = (block for block in blocks("yaml") if block.startswith("# site/kustomization.yaml"))
+    (commands,) = (block for block in blocks("sh") if "kubectl kustomize site" in block)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "kustomization.yaml").write_text(text)
+    shutil.copy(DEPLOY / "openshift" / "common" / "routes.yaml", tmp_path / "site")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PATH": f"{fetched().parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    checked, _, shown = done.stdout.partition("\napiVersion: ")
+    *warnings, result = checked.splitlines()
+    assert warnings
+    assert all(": warning: " in line and "there is no file /" in line for line in warnings)
+    assert result.startswith("site/routes.yaml: good (1 receiver, 2 destinations), ")
+    assert list(yaml.safe_load_all(f"apiVersion: {shown}"))
+
+
+def test_commands_of_the_page_say_what_they_need_and_its_files_exist() -> None:
     shell = blocks("sh")
     assert shell
     for block in shell:
         needs = re.search(r"^(oc|kubectl) (?!kustomize )", block, re.MULTILINE)
         assert bool(needs) == block.startswith("# (needs a cluster)\n"), block
+        assert ("podman " in block.partition("\n")[2]) == block.startswith("# (needs podman)\n"), block
+    assert {*re.findall(r'"(\(needs [^"]*\))"', INSTALL)} == {"(needs a cluster)", "(needs podman)"}
     for path in re.findall(r"(?<![\w/.])deploy/[\w./-]*\w", INSTALL):
         assert (ROOT / path).exists(), path
     for link in re.findall(r"\]\(([\w/.-]+\.md)", INSTALL):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from receiver.arrivals import EARLIER_ALERT
 from receiver.config.load import load
 from receiver.config.model import CAPACITY_SHORT, OWN_ALERTS
 from receiver.destinations.registry import ALL
+from receiver.doctor.rounds import ALERT as CHAIN_BROKEN
+from receiver.doctor.rounds import IN_A_ROW
 from receiver.enrichers.shelf import ALIASES
+from receiver.heartbeat import NO_HEARTBEAT, NO_WEBHOOK
 from receiver.metrics import Metrics
 from receiver.model import Impact
+from receiver.shifts import ALERT as HANDOVER
 from receiver.watch_rules import NOT_READY, STUCK, VM_FAILED, Failing, Notice, Standing, judge
 from tests.servers import need
 from tests.unit.test_watch_alerts import AT, FAILED, LOCAL, ONE, RUNNING, row
@@ -151,6 +156,27 @@ def test_forklifts_alerts_lead_to_the_page_that_a_message_links_to() -> None:
     assert {line[3] for line in shown.values()} == {"critical", "info"}
 
 
+def test_every_alert_that_any_module_of_ours_raises_has_its_runbook() -> None:
+    known = {*OWN_ALERTS, EARLIER_ALERT, HANDOVER, CHAIN_BROKEN, NO_HEARTBEAT, NO_WEBHOOK}
+    assert known <= set(BOOKS)
+
+
+def test_a_chain_is_said_to_be_broken_as_the_doctor_decides_it() -> None:
+    told = section("### Raised by mtv-receiver")
+    page = (PAGE.parent / "doctor.md").read_text(encoding="utf-8")
+    assert IN_A_ROW == 2
+    for text in (told, page):
+        assert re.search(r"two looks in a row,\sat\sthe\ssame\slink\sor\sat\sanother", text)
+
+
+def test_each_link_of_the_doctor_has_its_step() -> None:
+    steps = TEXT.partition("\n## When no alert arrives\n")[2].partition("\n## ")[0]
+    for each in ("plans.forklift", "mtv_plan_alert_status", "prometheusrule", "ALERTS{", "am alert query",
+                 "prometheus_notifications_alertmanagers_discovered", "mtv_receiver_webhooks_total", "stories list",
+                 "deliveries list"):  # fmt: skip
+        assert each in "".join(body for kind, body in FENCE.findall(steps) if kind == "sh"), each
+
+
 def test_every_runbook_is_linked() -> None:
     linked = {Path(link).stem for link in LINK.findall(TEXT) if link.startswith("runbooks/")}
     assert linked - {"README"} == set(BOOKS)
@@ -169,6 +195,18 @@ def test_a_runbook_has_its_four_sections_each_with_something_in_it(name: str) ->
     assert "```" in section("## Diagnosis", text)
     for link in LINK.findall(text):
         assert link.startswith("http") or link in BOOKS, f"{link}: served under /runbooks/, so the name of a page"
+
+
+def test_who_asks_the_service_asks_as_openshift_serves_it() -> None:
+    asked = 0
+    for file in (PAGE, *sorted(RUNBOOKS.glob("*.md"))):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for before, line in pairwise(lines):
+            if "curl" in line and ":9095" in line:
+                asked += 1
+                assert line.startswith("curl -sk https://localhost:9095/"), file
+                assert before == "# http:// where it has no TLS of its own", file
+    assert asked == 4
 
 
 @pytest.mark.parametrize("name", OWN_ALERTS)
@@ -228,10 +266,10 @@ def test_prometheus_takes_every_query_and_the_rule(tmp_path: Path) -> None:
 # --- commands and files ---
 
 
-def commands() -> list[tuple[str, list[str]]]:
+def commands(text: str = TEXT) -> list[tuple[str, list[str]]]:
     """Return the commands that run offline, each with the lines that it is said to print."""
     found: list[tuple[str, list[str]]] = []
-    for body in fences("console"):
+    for body in (body for kind, body in FENCE.findall(text) if kind == "console"):
         for line in body.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))

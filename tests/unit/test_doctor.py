@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from receiver.config.model import Config, DoctorRules, PrometheusConfig
 from receiver.config.sections import DEFAULT_SUBJECTS
 from receiver.destinations.registry import ALL
 from receiver.doctor import alertmanager, rounds
+from receiver.doctor import prometheus as prometheus_of
 from receiver.doctor.chain import (
     AlertmanagerSeen,
     ClusterSeen,
@@ -44,6 +46,7 @@ from receiver.store.chain import Noted
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.engine import Store, sqlite_url
 from receiver.store.upgrade import upgrade
+from tests.fakes.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -113,6 +116,7 @@ BROKEN: list[tuple[dict[str, Any], str, str, str]] = [
     (prometheus(targets=(Target("http://t", up=False, error="refused"),)), "metric", "t is down: refused", "oc -n"),
     (bare(labelled={"openshift-mtv": False}), "metric", "not labelled", "oc label namespace openshift-mtv open"),
     (bare(labelled={"kf": True}, monitors={"kf": 0}), "metric", "kf has no ServiceMonitor", "oc -n kf"),
+    (bare(unread={"openshift-mtv": "needs get namespaces"}), "metric", "needs get namespaces", "mtv-receiver-doctor"),
     (prometheus(series=({"plan": "other", "status": "Failed"},)), "metric", "cannot read", "oc get providers -A"),
     (prometheus(series=({"plan": UID, "status": "Executing"},)), "metric", "says Executing", "logs deployment/"),
     (prometheus(rules=()), "rule", "no rule is loaded", "prometheusrules"),
@@ -152,6 +156,15 @@ def test_what_is_broken_is_named_by_link_with_its_cure(change: dict[str, Any], l
     assert cure in first.cure
     assert headline(found, WHOLE) == f"Broken at {first.title}: {first.seen}"
     assert all(one.cure for one in found if one.state in (State.BROKEN, State.UNASKED))
+
+
+@pytest.mark.parametrize("read", [{"monitors": {"kf": 1}}, {"unread": {"kf": "needs list servicemonitors"}}])
+def test_a_label_that_was_read_is_not_advised(read: dict[str, Any]) -> None:
+    first = worst(judge(replace(WHOLE, **bare(labelled={"kf": True}, **read))))
+    assert first is not None
+    assert (first.id, first.state) == ("metric", State.BROKEN)
+    assert "oc label" not in first.cure
+    assert "oc -n kf get endpoints forklift-metrics" in first.cure
 
 
 @pytest.mark.parametrize("change", [NOT_SENT, {**NOT_SENT, **prometheus(rules=(replace(RULE, alerts=()),), series=())}])
@@ -197,6 +210,41 @@ def test_of_several_alerts_the_one_that_is_nearest_to_us_is_followed() -> None:
     assert held is HELD
     assert at is not None
     assert at.held
+
+
+# --- as it is shipped ---
+
+
+async def test_what_is_shipped_for_openshift_passes_the_proxy_before_prometheus(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    shipped = (Path(__file__).parents[2] / "deploy/openshift/common/routes.yaml").read_text(encoding="utf-8")
+    (tmp_path / "token").write_text("mounted")
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Let in who shows the pod's token, one request for each connection."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = b"200 OK" if b"authorization: bearer mounted\r\n" in head.lower() else b"401 Unauthorized"
+        body = b'{"status": "success", "data": {"result": []}}'
+        writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(body)) + body)
+        await writer.drain()
+        writer.close()
+
+    context = authority.issue("localhost").server_context()
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0, ssl=context) as server:
+        asked = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        text = shipped.replace("https://prometheus-k8s.openshift-monitoring.svc:9091", asked)
+        account = "/var/run/secrets/kubernetes.io/serviceaccount"
+        text = text.replace(f"{account}/token", str(tmp_path / "token"))
+        text = text.replace(f"{account}/service-ca.crt", str(authority.ca_file))
+        (tmp_path / "routes.yaml").write_text(text)
+        config, _ = check(tmp_path / "routes.yaml", ALL)
+        assert config is not None
+        seen = await prometheus_of.read(config.doctor.prometheus, DEFAULT_SUBJECTS)
+        assert isinstance(seen, PrometheusSeen), seen
+        assert seen.url == asked
+        (tmp_path / "token").write_text("another")
+        assert isinstance(refused := await prometheus_of.read(config.doctor.prometheus, DEFAULT_SUBJECTS), Unread)
+    assert "HTTP 401" in refused.why
 
 
 # --- by itself ---

@@ -191,7 +191,7 @@ def test_a_refusal_exits_1_and_one_that_does_not_answer_exits_3(run: Run, tmp_pa
     assert refused.exit_code == 1
     assert re.search(r"^✗ two/pagerduty: refused: .*Invalid routing key", refused.stdout, re.MULTILINE)
     assert unasked.exit_code == 3
-    assert re.search(r"^✗ two/pagerduty: not asked: no connection", unasked.stdout, re.MULTILINE)
+    assert re.search(r"^\? two/pagerduty: not asked: no connection", unasked.stdout, re.MULTILINE)
     assert both.exit_code == 1
     assert "b" * 32 not in refused.stdout
 

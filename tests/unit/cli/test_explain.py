@@ -342,3 +342,12 @@ def test_a_template_that_breaks_is_said_and_the_plain_message_shown(run: Run, ro
     assert result.exit_code == 0
     assert "shown in the plain form" in result.stderr
     assert io.StringIO(result.stdout).readline().startswith("Odd  firing")
+
+
+def test_a_must_gather_that_is_none_is_said_once_with_one_cure(run: Run) -> None:
+    result = run("explain", FAILED, "-c", SANDBOX, "--must-gather", "nope")
+
+    assert result.exit_code == 3
+    assert result.stderr == (
+        "must-gather sample: nope does not exist; give the folder or the .tar.gz that `oc adm must-gather` left\n"
+    )

@@ -426,3 +426,13 @@ def test_the_program_itself_writes_results_to_stdout_and_errors_to_stderr(data: 
     assert unknown.stderr.startswith("no story has the id X")
     assert (explained.returncode, explained.stderr) == (0, "")
     assert explained.stdout.startswith("MigrationFailed  firing")
+
+
+@pytest.mark.parametrize(
+    "words", [("deliveries", "list", "--state"), ("stories", "list", "--state"), ("audit", "--kind")]
+)
+def test_a_word_that_is_none_of_those_is_said_plainly(run: Run, words: tuple[str, ...]) -> None:
+    result = run(*words, "bogus")
+
+    assert result.exit_code == 2
+    assert f"Invalid value for '{words[-1]}': 'bogus' is not one of '" in result.stderr

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from receiver.config.jsonschema import schema
 from receiver.config.reference import reference, title
 from receiver.destinations.registry import ALL
@@ -18,6 +20,18 @@ def test_the_page_is_what_the_code_says() -> None:
     if os.environ.get("UPDATE_DOCS") == "1":
         PAGE.write_text(MADE)
     assert PAGE.read_text() == MADE
+
+
+@pytest.mark.parametrize(
+    "file", ["routes.yaml", *(f"deploy/{one}/common/routes.yaml" for one in ("openshift", "kubernetes"))]
+)
+def test_the_first_line_of_a_shipped_file_names_the_schema_for_editors(file: str) -> None:
+    text = PAGE.parents[1].joinpath(file).read_text()
+    assert text.partition("\n")[0] in MADE.splitlines()
+    assert "config schema" in text
+    assert ("docs/configuration.md" in text) == file.startswith("deploy/"), (
+        "all that may stand there is only on that page"
+    )
 
 
 def test_every_part_that_a_key_names_has_a_heading_and_every_destination_is_there() -> None:
