@@ -17,28 +17,31 @@ from receiver.capacity import (
     Unread,
     VmNeed,
     candidates,
+    flow_of,
     in_flight,
     rank,
 )
-from receiver.capacity.reading import condition, dig, mapping, named, records, text
+from receiver.capacity.reading import dig, mapping, named, records, text
 from receiver.config.model import Config
 from receiver.kube import Cluster, Obj
 from receiver.kube.mustgather import MustGather
 from receiver.room.judge import Asked, Judged, judge
-from receiver.room.places import End, by_provider, end_of
+from receiver.room.naming import with_names
+from receiver.room.places import End, by_provider, end_of, short_name, strangers
 from receiver.room.reading import objects, one
 from receiver.room.result import PlanCapacity
-from receiver.room.source import read_demand, vm_name, vms_of
+from receiver.room.running import running_plans
+from receiver.room.source import read_demand
 from receiver.room.supply import STALE_S, Supplied, Supply
-from receiver.room.target import LAUNCHERS, Target, read_target, unreachable
+from receiver.room.target import Target, read_target, unreachable
+from receiver.room.wanted import Wanted, vms_of
 
 MOST_OTHERS: Final = 8
 """Other clusters that are read, by name; the further ones are named as not compared."""
 OTHERS_AT_A_TIME: Final = 3
-MOST_RESERVED: Final = 40
-"""Receivers of other running plans that are looked at: twice Forklift's default of VMs in flight."""
-PLANS_A_PAGE: Final = 25
 _HUB: Final = "local-cluster"
+_NOT_HERE: Final = "not configured here"
+_NO_PROVIDER: Final = "no migration provider leads to it"
 
 
 async def plan_capacity(
@@ -57,32 +60,40 @@ async def plan_capacity(
     """
     known = {**clusters, home.name: home}
     providers = by_provider(config, known)
-    source, target, storage_map, plans, managed = await asyncio.gather(
+    running = running_plans(supply)
+    source, target, storage_map, beside, managed, listed = await asyncio.gather(
         end_of(home, plan, "source", providers),
         end_of(home, plan, "destination", providers),
         _storage_map(home, plan),
-        _executing(home, plan),
+        running.beside(home, plan, now),
         objects(home, "ManagedCluster", optional=True) if others else _none(),
+        objects(home, "Provider", optional=True) if others else _none(),
     )
     namespace = text(dig(plan, "spec", "targetNamespace")) or text(dig(plan, "metadata", "namespace"))
-    vms, done = vms_of(plan), _done(plan)
+    done = _done(plan)
+    vms, nameless = await with_names(source, vms_of(plan))
     pending = tuple(each for each in vms if (each.id or each.name) not in done)
     demand, facts, supplied = await asyncio.gather(
-        read_demand(home, source, plan, pending), _facts(target, namespace), _supplied(target, supply)
+        read_demand(home, source, plan, pending), _facts(target, namespace, pending), _supplied(target, supply)
     )
     asked = Asked(
         text(dig(plan, "metadata", "uid")), bool(records(dig(plan, "status", "migration", "vms"))), pending,
         demand, storage_map,
     )  # fmt: skip
-    more: list[Unknown] = []
+    more = [*nameless]
     reserved: tuple[VmNeed, ...] = ()
     flight = None
-    if isinstance(plans, Unread):
-        more.append(plans.unknown("other running plans", home.name))
+    if isinstance(beside, Unread):
+        more.append(beside.unknown("other running plans", home.name))
     else:
-        flight = in_flight(plans, plan)
+        plans, late = beside
+        flight = in_flight((flow_of(plan), *(each.flow for each in plans)), plan)
         if target.cluster is not None:
-            reserved = await _reserved(home, plan, plans, providers, target.cluster, facts)
+            reserved, unasked = await running.held(home, plans, target.cluster, providers, facts.kubevirt.profile, now)
+            late += unasked
+        if late:
+            told = f"{late:,} of them {'was' if late == 1 else 'were'} not looked at: too many, or no answer in time"
+            more.append(Unknown("other running plans", told, home.name))
     # In a thread: 5,000 nodes take half a second that webhooks must not wait for.
     judged = await asyncio.to_thread(judge, asked, target.name, facts, supplied, own=True, reserved=reserved)
     answer = replace(judged.answer, in_flight=flight)
@@ -90,8 +101,9 @@ async def plan_capacity(
     ranking = Ranking(())
     if others:
         ranking, unknown, other_ages = await _others(
-            config, home, asked, source, target, clusters=known, supply=supply, managed=managed, namespace=namespace
-        )
+            config, home, asked, source, target,
+            clusters=known, supply=supply, managed=managed, listed=listed, namespace=namespace,
+        )  # fmt: skip
         more += unknown
         ages |= other_ages
     notes = [*judged.notes, *answer.notes]
@@ -139,59 +151,16 @@ async def _storage_map(home: Cluster, plan: Obj) -> Obj | Unread | None:
     return await one(home, "StorageMap", text(ref.get("namespace")) or text(dig(plan, "metadata", "namespace")), name)
 
 
-async def _executing(home: Cluster, plan: Obj) -> tuple[Obj, ...] | Unread:
-    """Return the Plans that execute now, this one included; known to the watch, else by a list."""
-    index = home.plans()
-    if not index.synced or isinstance(home, MustGather):
-        found = await objects(home, "Plan", limit=PLANS_A_PAGE)
-        if isinstance(found, Unread):
-            return found
-        return tuple(each for each in found if condition(each, "Executing") == "True")
-    rows = [row for row in index.rows() if row.executing and (row.namespace, row.name) != named(plan)]
-    read = [await one(home, "Plan", row.namespace, row.name) for row in rows[:MOST_RESERVED]]
-    return (plan, *(each for each in read if isinstance(each, dict)))
-
-
-async def _facts(target: End, namespace: str) -> Target:
+async def _facts(target: End, namespace: str, vms: Sequence[Wanted]) -> Target:
     if target.cluster is None:
         return unreachable(namespace, target.why or Unread("target cluster", "its provider is not KubeVirt"))
-    return await read_target(target.cluster, namespace)
+    return await read_target(target.cluster, namespace, [each.instancetype for each in vms])
 
 
 async def _supplied(target: End, supply: Supply) -> Supplied:
     if target.cluster is None:
         return Supplied(target.why or Unread("target cluster", "its provider is not KubeVirt"))
     return await supply.of(target.cluster)
-
-
-async def _reserved(
-    home: Cluster, plan: Obj, plans: Sequence[Obj], providers: Mapping[str, Cluster], cluster: Cluster, facts: Target
-) -> tuple[VmNeed, ...]:
-    """Return the receivers of other running plans to the same cluster that have no pod yet."""
-    found: list[VmNeed] = []
-    for other in plans:
-        if named(other) == named(plan) or condition(other, "Executing") != "True":
-            continue
-        end = await end_of(home, other, "destination", providers)
-        if end.cluster is None or end.cluster.name != cluster.name:
-            continue
-        begun = {
-            text(each.get("id")) or text(each.get("name"))
-            for each in records(dig(other, "status", "migration", "vms"))
-            if text(each.get("started")) and not text(each.get("completed"))
-        }
-        wanted = [each for each in vms_of(other) if (each.id or each.name) in begun]
-        wanted = wanted[: MOST_RESERVED - len(found)]
-        if not wanted:
-            continue
-        space = text(dig(other, "spec", "targetNamespace")) or text(dig(other, "metadata", "namespace"))
-        pods = await objects(cluster, "Pod", space, label_selector=LAUNCHERS)
-        there = set() if isinstance(pods, Unread) else {vm_name(pod) for pod in pods}
-        wanted = [each for each in wanted if each.target not in there]
-        if wanted:
-            demand = await read_demand(home, await end_of(home, other, "source", providers), other, wanted)
-            found += [need for need in demand.needs(facts.kubevirt.profile).values() if need.requests is not None]
-    return tuple(found)
 
 
 async def _others(
@@ -204,9 +173,10 @@ async def _others(
     clusters: Mapping[str, Cluster],
     supply: Supply,
     managed: tuple[Obj, ...] | Unread,
+    listed: tuple[Obj, ...] | Unread,
     namespace: str,
 ) -> tuple[Ranking, list[Unknown], dict[str, float]]:
-    """Judge the other clusters that a Provider leads to. What ACM knows says only which there are."""
+    """Judge the other clusters that a Provider leads to. Providers and ACM say besides which more there are."""
     unknown: list[Unknown] = []
     left_out: dict[str, str] = {}
     known: tuple[str, ...] = ()
@@ -219,24 +189,38 @@ async def _others(
     with_provider = {each.name for each in config.clusters if each.providers} | {home.name}
     for name in known:
         if name not in clusters and name != target.name:
-            left_out[name] = "not configured here: name it in `clusters`, with its Provider"
+            left_out[name] = f"{_NOT_HERE}: name it in `clusters`, with its Provider"
     chosen: list[Cluster] = []
     for name, cluster in sorted(clusters.items()):
         ends = {end.cluster.name for end in (source, target) if end.cluster is not None}
         if name in ends or name in left_out or isinstance(cluster, MustGather):
             continue
         if name not in with_provider:
-            left_out[name] = "no migration provider leads to it: list one in its `providers`"
+            left_out[name] = f"{_NO_PROVIDER}: list one in its `providers`"
         elif len(chosen) == MOST_OTHERS:
             left_out[name] = f"not compared: {MOST_OTHERS} others were"
         else:
             chosen.append(cluster)
+    if isinstance(listed, Unread):
+        unknown.append(listed.unknown("other clusters", home.name))
+    else:
+        for provider in strangers(listed, by_provider(config, clusters)):
+            if provider in (source.provider, target.provider):
+                continue
+            # Another cluster may have the name already, by the Provider that is listed.
+            name = provider if (name := short_name(provider)) in clusters and name in with_provider else name
+            # ACM may have said why it would not do anyway.
+            if left_out.get(name, _NOT_HERE).startswith((_NOT_HERE, _NO_PROVIDER)):
+                left_out[name] = f"{_NOT_HERE}: list {provider} in `providers` of a cluster"
     left_out.pop(target.name, None)
     gate = asyncio.Semaphore(OTHERS_AT_A_TIME)
 
     async def of_one(cluster: Cluster) -> Judged | None:
         async with gate:
-            facts, supplied = await asyncio.gather(read_target(cluster, namespace), supply.of(cluster, stale_s=STALE_S))
+            facts, supplied = await asyncio.gather(
+                read_target(cluster, namespace, [each.instancetype for each in asked.pending]),
+                supply.of(cluster, stale_s=STALE_S),
+            )
         if not facts.kubevirt.installed:
             left_out[cluster.name] = "it has no KubeVirt"
             return None

@@ -64,7 +64,7 @@ class Rooms:
                 cluster=found.answer.cluster,
                 verdict=found.verdict.value,
                 text=found.headline,
-                others=tuple(f"{one.cluster}: {reason(one.answer)}" for one in others),
+                others=tuple(f"{one.cluster} {reason(one.answer)}" for one in others),
                 fitting=tuple(one.cluster for one in others if one.verdict is Verdict.FITS),
             )
         )

@@ -17,13 +17,13 @@ from receiver.capacity.disks import (
     without_shared,
 )
 from receiver.capacity.findings import Line, Part, Proof, Scope, Shortage, Unknown, Unread, Verdict
-from receiver.capacity.inflight import MAX_VM_INFLIGHT, InFlight, in_flight
+from receiver.capacity.inflight import MAX_VM_INFLIGHT, Flow, InFlight, flow_of, in_flight
 from receiver.capacity.inventory import SourceDisk, from_inventory, inventory_disks
 from receiver.capacity.need import Container, Origin, SourceVm, VmNeed
 from receiver.capacity.nodes import Competing, Eligibility, Hole, Holes, NodeSums
 from receiver.capacity.overhead import Profile, profile_of
 from receiver.capacity.packing import Packed
-from receiver.capacity.placement import Placement, placement_of
+from receiver.capacity.placement import Placement, placement_of, planned
 from receiver.capacity.pods import Pod, PodPage, decode_page, effective_requests
 from receiver.capacity.quota import QuotaFacts
 from receiver.capacity.ranking import Ranked, Ranking, candidates, rank
@@ -40,6 +40,7 @@ __all__ = [
     "Container",
     "Disk",
     "Eligibility",
+    "Flow",
     "Hole",
     "Holes",
     "InFlight",
@@ -72,6 +73,7 @@ __all__ = [
     "check",
     "decode_page",
     "effective_requests",
+    "flow_of",
     "foreign_disks",
     "from_inventory",
     "in_flight",
@@ -79,6 +81,7 @@ __all__ = [
     "kubevirt_disks",
     "need_of",
     "placement_of",
+    "planned",
     "profile_of",
     "rank",
     "rules_of",

@@ -17,7 +17,6 @@ COMPUTE = "compute"
 PLAN = "plan"
 _NOTHING = Packed((), (), {})
 _SHOWN = ("memory", "cpu")
-_HELD_BACK = "another running plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,53 +64,78 @@ def judge_compute(
     judged: dict[Placement, Eligibility] = {}
     own = _items(keys, holes, judged)
     others = _items(
-        {f"{_HELD_BACK}: {key}": vm for key, vm in zip(keys_of(reserved), reserved, strict=True)}, holes, judged
-    )
+        {f"{key} of another running plan": vm for key, vm in zip(keys_of(reserved), reserved, strict=True)},
+        holes, judged,
+    )  # fmt: skip
     eligible = {item.name: judged[keys[item.name].placement] for item in own}
-    used = frozenset[str]().union(*(item.nodes for item in own)) if own else frozenset[str]()
+    used = _nodes_of(own)
     bins = [Bin(each.name, each.free, each.allocatable) for each in holes.holes if not each.unreadable]
     usable = [each for each in bins if each.name in used]
     # A receiver of another plan that no node can take will never take room from this one.
     largest = _Largest(bins, [*others, *own])
     others = [item for item in others if any(_holds(each, item) for each in largest.of(item))]
-    best = best_case([*others, *own], bins)
+    held = _Held(_taken(others, bins, used), after(len(others)))
+    best = best_case(own, bins)
     shortages = _too_large(own, _Largest(usable, own), eligible, keys)
     impossible = {shortage.vm for shortage in shortages}
-    sums = _sums([*others, *own], own, bins)
+    sums = _sums(own, usable)
     shortages += sums
-    risks: list[Shortage] = []
-    rest = {item.name: item for item in (*others, *own) if item.name not in impossible}
+    rest = {item.name: item for item in own if item.name not in impossible}
     if not sums and not rest.keys().isdisjoint(best.not_placed):
         better, packing = _try_harder(list(rest.values()), bins, best)
         if better is not best:
             best = Packed(better.placed, tuple(name for name in best.not_placed if name in impossible), better.left)
-        # Other plans' receivers that find no place make this plan no worse than risky.
         left = _Largest([_left(each, best) for each in bins], list(rest.values()))
         for name in best.not_placed:
             if name in rest:
-                (shortages if name in keys else risks).extend(_against_best_node(rest[name], left, packing, keys))
+                shortages += _against_best_node(rest[name], left, packing, keys)
+    risks: list[Shortage] = []
+    if others and not shortages:
+        best, risks = _beside(others, own, bins, usable, held, keys)
     likely = likely_case([*others, *own], bins, headroom_percent)
-    if not shortages:
+    if not shortages and not risks:
         left = _Largest([_left(each, likely) for each in bins], own)
         for item in own:
             if item.name in likely.not_placed:
-                risks += _against_best_node(item, left, Proof.HEADROOM, keys)
+                risks += _against_best_node(item, left, Proof.HEADROOM, keys, held.why)
     notes = [f"{vm.name}: {note}" for vm in vms for note in vm.notes]
-    unknown += [
-        Unknown("placement", f"not checked: {rule}", key) for key, vm in keys.items() for rule in vm.placement.unchecked
-    ]
+    unknown += _unchecked(keys)
     doubtful = sorted({name for each in eligible.values() for name in each.doubtful})
     if doubtful:
-        names = ", ".join(doubtful[:3]) + (f" and {len(doubtful) - 3} more" if len(doubtful) > 3 else "")
-        unknown.append(Unknown("memory", f"free room of {names} could not be read"))
+        unknown.append(Unknown("memory", f"free room of {_few(doubtful)} could not be read"))
         if shortages:  # what could not be read might have taken it
-            part = part_of(COMPUTE, unknown=unknown, lines=_lines(own, usable, keys), notes=notes, judged=False)
+            part = part_of(COMPUTE, unknown=unknown, lines=_lines(own, usable, keys, held), notes=notes, judged=False)
             return Compute(part, eligible, _free(usable), _only(best, keys), _only(likely, keys), {}, holes.competing)
     judged_all = all(vm.requests is not None for vm in vms)
-    part = part_of(COMPUTE, shortages, risks, unknown, _lines(own, usable, keys), notes, judged=judged_all)
-    return Compute(
-        part, eligible, _free(usable), _only(best, keys), _only(likely, keys), _remaining(own, usable), holes.competing
-    )
+    part = part_of(COMPUTE, shortages, risks, unknown, _lines(own, usable, keys, held), notes, judged=judged_all)
+    remaining = _remaining(own, usable, held)
+    return Compute(part, eligible, _free(usable), _only(best, keys), _only(likely, keys), remaining, holes.competing)
+
+
+def after(count: int) -> str:
+    """Say whose room comes off first; nothing if nobody's does."""
+    return f"after {count:,} {'VM' if count == 1 else 'VMs'} of other running plans" if count else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What receivers of other running plans take at least of the nodes that this plan may use, by resource."""
+
+    taken: Mapping[str, int]
+    why: str
+
+
+def _unchecked(keys: Mapping[str, VmNeed]) -> list[Unknown]:
+    """One for each rule, however many VMs have it: a plan's own stands with all of them."""
+    by_rule: dict[str, list[str]] = {}
+    for key, vm in keys.items():
+        for rule in vm.placement.unchecked:
+            by_rule.setdefault(rule, []).append(key)
+    return [Unknown("placement", f"not checked: {rule}", _few(found)) for rule, found in by_rule.items()]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
 def _items(vms: Mapping[str, VmNeed], holes: Holes, judged: dict[Placement, Eligibility]) -> list[Item]:
@@ -169,7 +193,9 @@ def _too_large(
     return found
 
 
-def _against_best_node(item: Item, largest: _Largest, proof: Proof, keys: Mapping[str, VmNeed]) -> list[Shortage]:
+def _against_best_node(
+    item: Item, largest: _Largest, proof: Proof, keys: Mapping[str, VmNeed], why: str = ""
+) -> list[Shortage]:
     """Say what is missing on the node that comes closest: on one node, never the best of several."""
 
     def distance(each: Bin) -> tuple[float, str]:
@@ -181,26 +207,89 @@ def _against_best_node(item: Item, largest: _Largest, proof: Proof, keys: Mappin
         return []
     origin = keys[item.name].origin if item.name in keys else Origin.NONE
     return [
-        Shortage(key, Scope.NODE, item.name, count, have, proof, nearest.name, origin)
+        Shortage(key, Scope.NODE, item.name, count, have, proof, nearest.name, origin, why)
         for key, count in item.need.items()
         if count > (have := max(0, nearest.free.amount(key)))
     ]
 
 
-def _sums(items: Sequence[Item], own: Sequence[Item], bins: Sequence[Bin]) -> list[Shortage]:
-    """Say of which resource all VMs together ask for more than all nodes have that may take any of them. Certain."""
-    nodes = frozenset[str]().union(*(item.nodes for item in items)) if items else frozenset[str]()
+def _nodes_of(items: Sequence[Item]) -> frozenset[str]:
+    return frozenset[str]().union(*(item.nodes for item in items)) if items else frozenset[str]()
+
+
+def _needs_of(items: Sequence[Item]) -> dict[str, int]:
     need: dict[str, int] = {}
     for item in items:
         if item.nodes:
             add_into(need, item.need)
-    found = []
-    for key, count in need.items():
-        have = sum(max(0, each.free.amount(key)) for each in bins if each.name in nodes)
-        # One VM alone is named by itself.
-        if count > have and len(own) > 1:
-            found.append(Shortage(key, Scope.CLUSTER, PLAN, count, have, Proof.SUM))
-    return found
+    return need
+
+
+def _has(bins: Sequence[Bin], resource: str) -> int:
+    return sum(max(0, each.free.amount(resource)) for each in bins)
+
+
+def _sums(own: Sequence[Item], usable: Sequence[Bin]) -> list[Shortage]:
+    """Say of which resource the plan asks for more than all nodes have that may take any of its VMs. Certain."""
+    # One VM alone is named by itself.
+    if len(own) < 2:
+        return []
+    return [
+        Shortage(key, Scope.CLUSTER, PLAN, count, have, Proof.SUM)
+        for key, count in _needs_of(own).items()
+        if count > (have := _has(usable, key))
+    ]
+
+
+def _taken(others: Sequence[Item], bins: Sequence[Bin], used: frozenset[str]) -> dict[str, int]:
+    """Return what VMs of other plans take of the nodes `used`, wherever they land.
+
+    That is what may go nowhere else, and what does not fit on the nodes beside these.
+    """
+    inside, whole = _needs_of([item for item in others if item.nodes <= used]), _needs_of(others)
+    reached = _nodes_of(others)
+    beside = [each for each in bins if each.name in reached and each.name not in used]
+    return {key: max(inside.get(key, 0), count - _has(beside, key)) for key, count in whole.items()}
+
+
+def _beside(
+    others: Sequence[Item],
+    own: Sequence[Item],
+    bins: Sequence[Bin],
+    usable: Sequence[Bin],
+    held: _Held,
+    keys: Mapping[str, VmNeed],
+) -> tuple[Packed, list[Shortage]]:
+    """Place VMs that fit by themselves beside those of other running plans, and say what then does not suffice.
+
+    Never more than a risk: the others may have ended before these begin.
+    """
+    everything = [*others, *own]
+    packed = best_case(everything, bins)
+    if packed.not_placed:
+        packed, _ = _try_harder(everything, bins, packed)
+    if not packed.not_placed:
+        return packed, []
+    first = best_case(others, bins)
+    left = [_left(each, first) for each in bins]
+    packed = best_case(own, left)
+    left = [_left(each, packed) for each in left]
+    risks = [
+        Shortage(key, Scope.CLUSTER, PLAN, count, have, Proof.RESERVED, why=held.why)
+        for key, count in (_needs_of(own).items() if len(own) > 1 else ())
+        if count > (have := max(0, _has(usable, key) - held.taken.get(key, 0)))
+    ]
+    if not risks:
+        largest = _Largest(left, own)
+        for item in own:
+            if item.name in packed.not_placed:
+                risks += _against_best_node(item, largest, Proof.RESERVED, keys, held.why)
+    if not risks:  # the others get in each other's way: who is left out of them may come before one of these
+        largest = _Largest(left, others)
+        for item in others:
+            if item.name in first.not_placed:
+                risks += _against_best_node(item, largest, Proof.PACKING, keys)
+    return packed, risks
 
 
 def _try_harder(items: Sequence[Item], bins: Sequence[Bin], best: Packed) -> tuple[Packed, Proof]:
@@ -230,23 +319,24 @@ def _only(packed: Packed, keys: Mapping[str, VmNeed]) -> Packed:
     )
 
 
-def _remaining(own: Sequence[Item], bins: Sequence[Bin]) -> dict[str, float]:
+def _remaining(own: Sequence[Item], bins: Sequence[Bin], held: _Held) -> dict[str, float]:
     found = {}
     for key in _SHOWN:
         whole = sum(each.allocatable.amount(key) for each in bins)
         left = sum(each.free.amount(key) for each in bins) - sum(item.need.amount(key) for item in own)
         if whole > 0:
-            found[key] = 100 * left / whole
+            found[key] = 100 * (left - held.taken.get(key, 0)) / whole
     return found
 
 
-def _lines(own: Sequence[Item], bins: Sequence[Bin], keys: Mapping[str, VmNeed]) -> list[Line]:
+def _lines(own: Sequence[Item], bins: Sequence[Bin], keys: Mapping[str, VmNeed], held: _Held) -> list[Line]:
     """The sum of all VMs against all eligible nodes, and the largest VM against the largest hole for it."""
     lines = []
     for key in _SHOWN:
-        need, free = sum(item.need.amount(key) for item in own), sum(max(0, each.free.amount(key)) for each in bins)
+        need = sum(item.need.amount(key) for item in own)
+        free = max(0, _has(bins, key) - held.taken.get(key, 0))
         measured = all(keys[item.name].origin is Origin.SOURCE_POD for item in own)
-        how = f"allocatable less requests of {len(bins):,} eligible nodes"
+        how = f"allocatable less requests of {len(bins):,} eligible nodes" + (f", {held.why}" if held.why else "")
         lines.append(Line(key, Scope.CLUSTER, "", need, free, how, certain=measured))
         largest = max(own, key=lambda item: (item.need.amount(key), item.name), default=None)
         if largest is None:

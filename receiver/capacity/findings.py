@@ -39,10 +39,11 @@ class Proof(StrEnum):
     EXHAUSTIVE = "no arrangement exists"
     PACKING = "packing"
     HEADROOM = "packing with headroom"
+    RESERVED = "other running plans come first"
     PEAK = "the peak exceeds it"
 
 
-PROBABLE: Final = frozenset({Proof.PACKING, Proof.HEADROOM})
+PROBABLE: Final = frozenset({Proof.PACKING, Proof.HEADROOM, Proof.RESERVED})
 _WORST: Final = (Verdict.SHORT, Verdict.AT_RISK, Verdict.FITS)
 
 

@@ -32,23 +32,41 @@ class InFlight:
         return self.moving >= self.limit
 
 
-def in_flight(plans: Iterable[object], plan: Mapping[str, Any], limit: int = MAX_VM_INFLIGHT) -> InFlight:
-    """Count the VMs of all executing plans with the same source provider as `plan`, which may be among them."""
-    source = _source(plan)
-    moving = waiting = ahead = 0
-    names = []
-    for item in sorted(records(list(plans)), key=named):
-        if not source[1] or _source(item) != source or condition(item, "Executing") != "True":
-            continue
-        names.append("/".join(part for part in named(item) if part))
-        for vm in records(dig(item, "status", "migration", "vms")):
-            begun, ended = text(vm.get("started")), text(vm.get("completed"))
-            if ended:
-                continue
-            moving += bool(begun)
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What counts of one plan: `plan` and `source` are namespace and name of it and of its source provider."""
+
+    plan: tuple[str, str]
+    source: tuple[str, str]
+    moving: int
+    waiting: int
+    executing: bool = True
+
+
+def flow_of(plan: Mapping[str, Any]) -> Flow:
+    """Count the VMs of a plan."""
+    moving = waiting = 0
+    for vm in records(dig(plan, "status", "migration", "vms")):
+        if not text(vm.get("completed")):
+            begun = bool(text(vm.get("started")))
+            moving += begun
             waiting += not begun
-            ahead += named(item) != named(plan)
-    return InFlight(limit, moving, waiting, ahead, tuple(names))
+    return Flow(named(plan), _source(plan), moving, waiting, condition(plan, "Executing") == "True")
+
+
+def in_flight(flows: Iterable[Flow], plan: Mapping[str, Any], limit: int = MAX_VM_INFLIGHT) -> InFlight:
+    """Sum up all executing plans with the same source provider as `plan`, which may be among them."""
+    source = _source(plan)
+    same = sorted(
+        (each for each in flows if source[1] and each.source == source and each.executing), key=lambda each: each.plan
+    )
+    return InFlight(
+        limit,
+        sum(each.moving for each in same),
+        sum(each.waiting for each in same),
+        sum(each.moving + each.waiting for each in same if each.plan != named(plan)),
+        tuple("/".join(part for part in each.plan if part) for each in same),
+    )
 
 
 def _source(plan: object) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from receiver.capacity.formula import from_spec
+from receiver.capacity.formula import expanded, from_spec
 from receiver.capacity.need import Origin, SourceVm, VmNeed
 from receiver.capacity.overhead import MIB, Profile
 from receiver.capacity.quantity import amount
@@ -34,18 +34,22 @@ class SourceDisk:
     raw: bool = False
 
 
-def from_inventory(provider: str, vm: object, profile: Profile) -> VmNeed:
-    """Return the need of a VM as its provider's inventory describes it. `provider` is the type, such as vsphere."""
+def from_inventory(provider: str, vm: object, profile: Profile, instancetype: object = None) -> VmNeed:
+    """Return the need of a VM as its provider's inventory describes it. `provider` is the type, such as vsphere.
+
+    `instancetype` is one of the target that the plan gives it: its size then counts, and not the one in the inventory.
+    """
     found = mapping(vm)
     name = text(found.get("name")) or text(found.get("id"))
+    spec: dict[str, Any] = {"architecture": "amd64", "domain": {}}
+    if instancetype is not None:
+        sized = expanded(spec, instancetype)
+        return from_spec(SourceVm(name, live=False), sized, profile, Origin.INVENTORY, None)
     vcpus, memory = _CPU_AND_MEMORY.get(provider, _nothing)(found)
     if not vcpus or not memory:
         missing = "CPU count" if memory else "memory size"
         return VmNeed(name, why=f"the inventory has no readable {missing}")
-    spec: dict[str, Any] = {
-        "architecture": "amd64",
-        "domain": {"cpu": {"sockets": vcpus, "cores": 1, "threads": 1}, "memory": {"guest": memory}},
-    }
+    spec["domain"] = {"cpu": {"sockets": vcpus, "cores": 1, "threads": 1}, "memory": {"guest": memory}}
     return from_spec(SourceVm(name, live=False), spec, profile, Origin.INVENTORY, None)
 
 

@@ -6,7 +6,7 @@ After KubeVirt's `createTargetPod`: the target of a migration gets more rules th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from receiver.capacity.reading import dig, mapping, records, strings, text, texts
@@ -22,6 +22,8 @@ _REQUIRED_FEATURE: Final = "host-model-required-features.node.kubevirt.io/"
 _FEATURE: Final = "cpu-feature.node.kubevirt.io/"
 _VENDOR: Final = "cpu-vendor.node.kubevirt.io/"
 _CPU_MANAGER: Final = ("cpumanager", "kubevirt.io/cpumanager")
+_REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
+_PODS: Final = {"podAffinity": "pod affinity", "podAntiAffinity": "pod anti-affinity"}
 _REPELLING: Final = frozenset({"NoSchedule", "NoExecute"})
 CORDON: Final = "node.kubernetes.io/unschedulable"
 
@@ -129,24 +131,16 @@ def placement_of(
         if name := text(dig(source_node, "metadata", "name")):
             hosts = (name,)
     affinity = mapping(spec.get("affinity"))
-    unchecked += [
-        f"{name} of the VM"
-        for name, rules in (
-            ("pod affinity", affinity.get("podAffinity")),
-            ("pod anti-affinity", affinity.get("podAntiAffinity")),
-        )
-        if records(dig(rules, "requiredDuringSchedulingIgnoredDuringExecution"))
-    ]
+    unchecked += [f"{_PODS[part]} of the VM" for part in _about_pods(affinity)]
     if any(
         text(each.get("whenUnsatisfiable")) != "ScheduleAnyway"
         for each in records(spec.get("topologySpreadConstraints"))
     ):
         unchecked.append("topology spread constraints of the VM")
     return Placement(
-        # The plainest reason first, it is the one that is told.
-        tuple(sorted(labels.items(), key=lambda item: (item[0] != SCHEDULABLE, item[0] != ARCH, item[0]))),
+        _ordered(labels),
         tuple(any_of),
-        _terms(dig(affinity, "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")),
+        _terms(dig(affinity, "nodeAffinity", _REQUIRED)),
         tuple(
             Toleration(
                 text(each.get("key")),
@@ -158,6 +152,26 @@ def placement_of(
         ),
         hosts,
         tuple(unchecked),
+    )
+
+
+def planned(rules: Placement, selector: object, affinity: object) -> Placement:
+    """Return the rules of a VM to which a Plan adds its own: the selector is added, the affinity takes the VM's place.
+
+    They are `spec.targetNodeSelector` and `spec.targetAffinity`, as Forklift puts them into the VM that it makes.
+    """
+    wished = dict(strings(selector))
+    if not wished and not isinstance(affinity, dict):
+        return rules
+    found = replace(rules, labels=_ordered({**dict(rules.labels), **wished}))
+    if not isinstance(affinity, dict):
+        return found
+    own = {f"{name} of the VM" for name in _PODS.values()}
+    kept = tuple(each for each in rules.unchecked if each not in own)
+    return replace(
+        found,
+        terms=_terms(dig(affinity, "nodeAffinity", _REQUIRED)),
+        unchecked=(*kept, *(f"spec.targetAffinity.{part} of the plan" for part in _about_pods(affinity))),
     )
 
 
@@ -202,6 +216,15 @@ def label_prefixes(nodes: tuple[Mapping[str, Any], ...]) -> frozenset[str]:
         for key, _ in strings(dig(node, "metadata", "labels"))
         if "/" in key
     )
+
+
+def _ordered(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The plainest reason first, it is the one that is told."""
+    return tuple(sorted(labels.items(), key=lambda item: (item[0] != SCHEDULABLE, item[0] != ARCH, item[0])))
+
+
+def _about_pods(affinity: Mapping[str, Any]) -> list[str]:
+    return [part for part in _PODS if records(dig(affinity, part, _REQUIRED))]
 
 
 def _require_host_model(source: Mapping[str, str], labels: dict[str, str]) -> None:

@@ -149,6 +149,7 @@ RIGHTS: tuple[Right, ...] = (
     *_of(KUBEVIRT, "kubevirts", ONLY_ROOM, list="what a VM takes beside its own memory, and of a CPU"),
     *_of("subresources.kubevirt.io", "virtualmachines/expand-spec", ONLY_ROOM, get="what VMs need that are off"),
     *_of(FORKLIFT, "storagemaps", ONLY_ROOM, get="which class a volume goes to"),
+    *_of(FORKLIFT, "providers", ONLY_ROOM, list="which other clusters Forklift knows"),
     *_of(
         "cluster.open-cluster-management.io", "managedclusters", ONLY_ROOM,
         list="which other clusters there are",

@@ -119,11 +119,10 @@ def _room(view: View, room: Room | None) -> dict[str, Any]:
 
 
 def _elsewhere(room: Room | None) -> tuple[Do, ...]:
-    return (
-        tuple(Do(f"Take cluster {clean(name)} instead: the plan fits there") for name in room.fitting[:1])
-        if room
-        else ()
-    )
+    """Return the step to another cluster, where room is what is missing: else it would wait there for the same."""
+    if room is None or room.verdict == "fits":
+        return ()
+    return tuple(Do(f"Take cluster {clean(name)} instead: the plan fits there") for name in room.fitting[:1])
 
 
 def lines(evidence: Evidence) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ from receiver.capacity.findings import worst
 from receiver.capacity.pods import FINISHED
 from receiver.capacity.reading import dig, named, text
 from receiver.kube import Obj
-from receiver.room.source import Demand, Wanted, vm_name
+from receiver.room.source import vm_name
 from receiver.room.supply import Supplied
 from receiver.room.target import Target, scheduled
+from receiver.room.wanted import Demand, Wanted
 
 _DISK_SOURCE: Final = "forklift.konveyor.io/disk-source"
 
@@ -46,7 +47,7 @@ def judge(
 ) -> Judged:
     """Judge one cluster. `own`: it is the plan's target, where a part of the plan may be already."""
     unknown = [*asked.demand.unknown, *facts.unknown]
-    needs = asked.demand.needs(facts.kubevirt.profile)
+    needs = asked.demand.needs(facts.kubevirt.profile, facts.instancetypes)
     disks = _disks(asked, facts, unknown)
     here, held = (_receivers(facts), _claims(facts, asked.uid)) if own else ({}, {})
     quota = facts.quota

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,7 +34,12 @@ class End:
         """The cluster's name in the configuration, else the name of the provider."""
         if self.cluster is not None:
             return self.cluster.name
-        return self.provider.rpartition("/")[2].removesuffix(ACM_SUFFIX)
+        return short_name(self.provider)
+
+
+def short_name(provider: str) -> str:
+    """Return what a cluster is called of which only the Provider is known ("namespace/name")."""
+    return provider.rpartition("/")[2].removesuffix(ACM_SUFFIX)
 
 
 def by_provider(config: Config, clusters: Mapping[str, Cluster]) -> dict[str, Cluster]:
@@ -45,6 +50,17 @@ def by_provider(config: Config, clusters: Mapping[str, Cluster]) -> dict[str, Cl
         if each.name in clusters
         for provider in each.providers
     }
+
+
+def strangers(providers: Iterable[Mapping[str, Any]], known: Mapping[str, Cluster]) -> list[str]:
+    """Return the Providers ("namespace/name") of clusters that the configuration does not name, by name."""
+    found = set()
+    for each in providers:
+        spec, metadata = _mapping(each.get("spec")), _mapping(each.get("metadata"))
+        # Without an address it is the cluster in which Forklift runs.
+        if spec.get("type") == OPENSHIFT and spec.get("url"):
+            found.add(f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}")
+    return sorted(found - known.keys())
 
 
 async def end_of(home: Cluster, plan: Mapping[str, Any], side: str, known: Mapping[str, Cluster]) -> End:

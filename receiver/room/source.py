@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from receiver.capacity import (
-    POPULATED,
     Disk,
     Profile,
     SourceVm,
@@ -19,31 +18,26 @@ from receiver.capacity import (
     Unknown,
     Unread,
     VmNeed,
-    foreign_disks,
-    from_inventory,
-    inventory_disks,
     kubevirt_disks,
     need_of,
-    without_shared,
 )
 from receiver.capacity.reading import by_name, dig, mapping, named, records, text
 from receiver.kube import Cluster, ClusterError, Obj
-from receiver.kube.kinds import is_name
 from receiver.kube.streams import Streams
+from receiver.room.inventory import ForeignDemand, of_inventory
 from receiver.room.places import OPENSHIFT, End
 from receiver.room.reading import objects, one, unread
 from receiver.room.target import profile_from
+from receiver.room.wanted import NO_INSTANCETYPES, Demand, Instancetypes, Wanted, wishes_of
 
 LAUNCHERS: Final = "kubevirt.io=virt-launcher"
 VM_LABEL: Final = "vm.kubevirt.io/name"
 MAX_NODES: Final = 100
 """Source nodes that are read, one request each; VMs on further ones keep their rules, without the CPU model."""
 MAX_STOPPED: Final = 200
-"""VMs that do not run, or of an inventory, of which each costs a request."""
+"""VMs that do not run, of which each costs a request."""
 AT_A_TIME: Final = 2
 """Requests for single objects: look-ups that routing waits for share their places."""
-INVENTORY_TIMEOUT_S: Final = 20.0
-INVENTORY: Final = "https:forklift-inventory:8443"
 _LACKING: Final = {
     "Pod": "requests of running VMs, which are computed instead",
     "VirtualMachineInstance": "running VMs",
@@ -51,41 +45,8 @@ _LACKING: Final = {
     "PersistentVolumeClaim": "storage",
 }
 """Kinds that are read at the source, and what is lacking without them."""
-INVENTORY_NAMESPACES: Final = ("openshift-mtv", "konveyor-forklift")
-FOREIGN: Final = ("vsphere", "ovirt", "openstack", "hyperv", "ova", "nutanix")
-_NO_INVENTORY: Final = "Forklift's inventory could not be asked"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One VM as a plan names it."""
-
-    name: str
-    namespace: str
-    id: str
-    target: str
-    """Its name at the target."""
-
-    @property
-    def key(self) -> str:
-        """Its name, or its id where the plan has no name yet."""
-        return self.name or self.id
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What was read of the VMs of a plan, before anything is known of where they go."""
-
-    unknown: tuple[Unknown, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def needs(self, target: Profile) -> dict[Wanted, VmNeed]:
-        """Return what each VM asks of a cluster with this KubeVirt."""
-        raise NotImplementedError
-
-    def disks(self, rules: StorageRules) -> dict[Wanted, tuple[Disk, ...]]:
-        """Return the volumes of each VM there."""
-        raise NotImplementedError
+_COPIED: Final = "Forklift may not apply it: it copies VMs of an OpenShift provider as they are"
+"""So its source says (`ocp/live.go`, `adapter/ocp/builder.go`); the description of the field promises more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +57,18 @@ class KubeVirtDemand(Demand):
     data_volumes: Mapping[str, tuple[Obj, ...] | None] = field(default_factory=dict)
     claims: Mapping[str, tuple[Obj, ...] | None] = field(default_factory=dict)
     profile: Profile | None = None
+    unchecked: tuple[str, ...] = ()
+    """What the plan wishes of placement, and nobody can say whether it gets it."""
 
-    def needs(self, target: Profile) -> dict[Wanted, VmNeed]:
-        return {wanted: need_of(vm, target, self.profile) for wanted, vm in self.vms.items()}
+    def needs(self, target: Profile, instancetypes: Instancetypes = NO_INSTANCETYPES) -> dict[Wanted, VmNeed]:
+        return {wanted: self._need(wanted, vm, target) for wanted, vm in self.vms.items()}
+
+    def _need(self, wanted: Wanted, vm: SourceVm, target: Profile) -> VmNeed:
+        if wanted.instancetype and not vm.live:  # it stands beside the size that is copied, and nobody knows who wins
+            why = f"what instance type {wanted.instancetype} of the plan makes of it is not known"
+            return VmNeed(vm.name, vm.namespace, why=f"{why} (spec.vms[].instanceType)")
+        need = need_of(vm, target, self.profile)
+        return replace(need, placement=replace(need.placement, unchecked=(*need.placement.unchecked, *self.unchecked)))
 
     def disks(self, rules: StorageRules) -> dict[Wanted, tuple[Disk, ...]]:
         return {wanted: self._of(wanted, vm, rules) for wanted, vm in self.vms.items()}
@@ -115,60 +85,21 @@ class KubeVirtDemand(Demand):
         return kubevirt_disks(wanted.key, spec, volumes, claims or (), rules)
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignDemand(Demand):
-    """VMs of another provider, as Forklift's inventory tells of them; the text is why one could not be read."""
-
-    provider: str = ""
-    vms: Mapping[Wanted, Obj | str] = field(default_factory=dict)
-    populated: bool = False
-
-    def needs(self, target: Profile) -> dict[Wanted, VmNeed]:
-        return {
-            wanted: VmNeed(wanted.key, why=vm)
-            if isinstance(vm, str)
-            else replace(from_inventory(self.provider, vm, target), name=wanted.key)
-            for wanted, vm in self.vms.items()
-        }
-
-    def disks(self, rules: StorageRules) -> dict[Wanted, tuple[Disk, ...]]:
-        told = [(wanted, vm) for wanted, vm in self.vms.items() if not isinstance(vm, str)]
-        own = without_shared([(wanted.key, inventory_disks(self.provider, vm)) for wanted, vm in told])
-        found = {
-            wanted: foreign_disks(key, disks, rules, populated=self.populated)
-            for (wanted, _), (key, disks) in zip(told, own, strict=True)
-        }
-        for wanted, vm in self.vms.items():
-            if isinstance(vm, str):
-                found[wanted] = (Disk(wanted.key, "all", None, "", "", why=vm),)
-        return found
-
-
-def vms_of(plan: Mapping[str, Any]) -> tuple[Wanted, ...]:
-    """Return the VMs of a plan in its order, each once."""
-    found = (
-        Wanted(
-            name := text(each.get("name")),
-            text(each.get("namespace")),
-            text(each.get("id")),
-            text(each.get("targetName")) or name,
-        )
-        for each in records(dig(plan, "spec", "vms"))
-    )
-    return tuple(dict.fromkeys(each for each in found if each.key))
-
-
 async def read_demand(home: Cluster, source: End, plan: Mapping[str, Any], vms: Sequence[Wanted]) -> Demand:
     """Return what the VMs need. Never raises for what a cluster does."""
     live = dig(plan, "spec", "type") == "live"
     if source.cluster is not None:
-        return await _of_kubevirt(source.cluster, vms, live=live)
+        fields = [*wishes_of(plan).fields]
+        if live and any(each.instancetype for each in vms):
+            fields.append("spec.vms[].instanceType")
+        found = await _of_kubevirt(source.cluster, vms, live=live)
+        return replace(found, unchecked=tuple(f"{each} of the plan ({_COPIED})" for each in fields))
     if source.why is not None or source.kind in ("", OPENSHIFT):
         problem = source.why or Unread(f"provider {source.provider}", "its type is not known")
         return ForeignDemand(
             (problem.unknown("VMs", source.provider),), vms=dict.fromkeys(vms, "its source cluster could not be read")
         )
-    return await _of_inventory(home, source, plan, vms)
+    return await of_inventory(home, source, plan, vms)
 
 
 async def _of_kubevirt(cluster: Cluster, vms: Sequence[Wanted], *, live: bool) -> KubeVirtDemand:
@@ -277,59 +208,6 @@ async def _expanded(cluster: Cluster, wanted: Wanted) -> tuple[Obj | None, Obj |
     if instancetype is None or isinstance(instancetype, Unread):
         return found, None, instancetype
     return found, instancetype, None
-
-
-async def _of_inventory(home: Cluster, source: End, plan: Mapping[str, Any], vms: Sequence[Wanted]) -> ForeignDemand:
-    uid = text(dig(source.obj, "metadata", "uid"))
-    warm = dig(plan, "spec", "warm") is True
-    made = ForeignDemand(provider=source.kind, populated=source.kind in POPULATED and not warm)
-    if not isinstance(home, Streams):
-        why = Unread(_NO_INVENTORY, "a must-gather does not hold it")
-        return replace(made, unknown=(_about(why, source),), vms=dict.fromkeys(vms, _NO_INVENTORY))
-    if source.kind not in FOREIGN or not is_name(uid):
-        why = Unread(_NO_INVENTORY, f"providers of type {source.kind!r} are not read")
-        return replace(made, unknown=(_about(why, source),), vms=dict.fromkeys(vms, _NO_INVENTORY))
-    read: dict[Wanted, Obj | str] = dict.fromkeys(vms, _NO_INVENTORY)
-    problem: Unread | None = None
-    try:
-        async with asyncio.timeout(INVENTORY_TIMEOUT_S):
-            for namespace in INVENTORY_NAMESPACES:
-                refusal = await _ask_inventory(home, namespace, f"providers/{source.kind}/{uid}/vms", vms, read)
-                if refusal is None:
-                    problem = None
-                    break
-                right = f"get services/proxy ({INVENTORY}) in namespace {namespace}"
-                problem = problem or unread(_NO_INVENTORY, refusal, right)
-                if refusal.reason == "unauthorized":
-                    problem = Unread(_NO_INVENTORY, "it takes no requests through the API server's proxy (401)")
-                if refusal.reason != "not found":
-                    break
-    except TimeoutError:
-        problem = Unread(_NO_INVENTORY, "timed out")
-    return replace(made, unknown=(_about(problem, source),) if problem else (), vms=read)
-
-
-async def _ask_inventory(
-    home: Streams, namespace: str, path: str, vms: Sequence[Wanted], read: dict[Wanted, Obj | str]
-) -> ClusterError | None:
-    """Fill in what the inventory says of each VM; the first refusal ends it, for all are refused alike."""
-    answered = False
-    for wanted in vms[:MAX_STOPPED]:
-        if not is_name(wanted.id):
-            read[wanted] = "the plan has no usable id of it"
-            continue
-        try:
-            read[wanted] = await home.proxied(namespace, INVENTORY, f"{path}/{wanted.id}")
-            answered = True
-        except ClusterError as error:
-            if error.reason != "not found" or not answered:
-                return error
-            read[wanted] = "the inventory does not know it"
-    return None
-
-
-def _about(why: Unread, source: End) -> Unknown:
-    return Unknown("VMs", f"{why.what}: {why.why}", source.provider, None, why.right)
 
 
 def vm_name(pod: Mapping[str, Any]) -> str:

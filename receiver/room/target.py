@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,10 +12,14 @@ from receiver.capacity.quota import DEDICATED
 from receiver.capacity.reading import dig, text
 from receiver.kube import Cluster, Obj
 from receiver.room.reading import objects, one
+from receiver.room.wanted import Instancetypes
 
 LAUNCHERS: Final = "kubevirt.io=virt-launcher"
 OLD_SHARE: Final = "0.055"
 """CDI's own share before August 2025; those releases divided by what is left instead of multiplying."""
+
+MAX_INSTANCETYPES: Final = 20
+"""Instance types of a plan that are read, one or two requests each."""
 
 Listed = tuple[Obj, ...] | Unread
 
@@ -32,7 +36,10 @@ class KubeVirt:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One cluster that VMs might go to, all but its nodes. `receivers` and `claims` are those of the namespace."""
+    """One cluster that VMs might go to, all but its nodes. `receivers` and `claims` are those of the namespace.
+
+    `instancetypes` are those that the plan names.
+    """
 
     kubevirt: KubeVirt
     storage: StorageFacts
@@ -42,6 +49,7 @@ class Target:
     receivers: Listed = ()
     claims: Listed = ()
     unknown: tuple[Unknown, ...] = field(default=())
+    instancetypes: Instancetypes = field(default_factory=dict)
 
     def rules(self, storage_map: Obj | Unread | None) -> StorageRules:
         """Return what decides about volumes here, as far as it could be read."""
@@ -70,7 +78,16 @@ async def profile_from(cluster: Cluster) -> KubeVirt:
     return KubeVirt(profile_of(kubevirts[0] if kubevirts else None, operator), calculator, None, bool(kubevirts))
 
 
-async def read_target(cluster: Cluster, namespace: str) -> Target:
+async def instancetypes_of(cluster: Cluster, namespace: str, names: Iterable[str]) -> Instancetypes:
+    """Return instance types by name as Forklift looks for them: those of the namespace first, then the cluster's."""
+    found: dict[str, Obj | Unread | None] = {}
+    for name in [each for each in dict.fromkeys(names) if each][:MAX_INSTANCETYPES]:
+        own = await one(cluster, "VirtualMachineInstancetype", namespace, name)
+        found[name] = await one(cluster, "VirtualMachineClusterInstancetype", None, name) if own is None else own
+    return found
+
+
+async def read_target(cluster: Cluster, namespace: str, instancetypes: Iterable[str] = ()) -> Target:
     """Read a cluster, all but its nodes and pods. Never raises for what it does."""
     async with asyncio.TaskGroup() as group:
         read = group.create_task
@@ -88,6 +105,7 @@ async def read_target(cluster: Cluster, namespace: str) -> Target:
         aaq_cluster_ = read(objects(cluster, "ApplicationAwareClusterResourceQuota", optional=True))
         receivers = read(objects(cluster, "Pod", namespace, label_selector=LAUNCHERS))
         claims = read(objects(cluster, "PersistentVolumeClaim", namespace))
+        sizes_ = read(instancetypes_of(cluster, namespace, instancetypes))
     kubevirt, aaq, aaq_cluster = kubevirt_.result(), aaq_.result(), aaq_cluster_.result()
     own = aaq if isinstance(aaq, Unread) else aaq_cluster if isinstance(aaq_cluster, Unread) else (*aaq, *aaq_cluster)
     unknown = []
@@ -97,6 +115,8 @@ async def read_target(cluster: Cluster, namespace: str) -> Target:
             Unknown("cpu", f"{why.what} could not be read: {why.why}; its defaults are assumed", cluster.name, None,
                     why.right)
         )  # fmt: skip
+    sizes = sizes_.result()
+    unknown += [each.unknown("VMs", cluster.name) for each in sizes.values() if isinstance(each, Unread)]
     return Target(
         kubevirt,
         StorageFacts(classes.result(), drivers.result(), capacities.result()),
@@ -108,6 +128,7 @@ async def read_target(cluster: Cluster, namespace: str) -> Target:
         receivers.result(),
         claims.result(),
         tuple(unknown),
+        sizes,
     )
 
 

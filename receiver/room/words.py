@@ -8,6 +8,7 @@ from typing import Final
 from receiver.capacity import Answer, Line, Proof, Scope, Shortage, Unknown, Verdict
 from receiver.capacity.quantity import is_cpu
 
+PLACEMENT: Final = "placement"
 _CLASS: Final = ".storageclass.storage.k8s.io/"
 _BYTES: Final = re.compile(r"(requests\.|limits\.)?(memory|storage|ephemeral-storage|hugepages-\w+)(/vmi)?")
 _UNITS: Final = (("TiB", 1024**4), ("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
@@ -64,17 +65,19 @@ def sentence(short: Shortage, cluster: str) -> str:
     what = thing(short.resource)
     need, missing = much(short.resource, short.need, what), amount(short.resource, short.missing)
     have = amount(short.resource, short.have or 0)
+    after = f" {short.why}" if short.proof in (Proof.RESERVED, Proof.HEADROOM) and short.why else ""
     match short.scope:
         case Scope.PLACEMENT:
             return f"no node of {cluster} may take {who}: {short.why or short.proof}"
         case Scope.NODE if short.proof is Proof.HEADROOM:
-            place = f"the best ({short.owner}) then has {have}"
+            place = f"the best ({short.owner}) then has {have}{after}"
             return f"with headroom kept, {who} needs {need} on one node, {place}, {missing} missing"
         case Scope.NODE:
-            after = " beside the others" if short.proof in (Proof.PACKING, Proof.EXHAUSTIVE) else ""
-            return f"{who} needs {need} on one node{after}, the best ({short.owner}) has {have}, {missing} missing"
+            beside = " beside the others" if short.proof in (Proof.PACKING, Proof.EXHAUSTIVE) else ""
+            place = f"the best ({short.owner}) has {have}{after}"
+            return f"{who} needs {need} on one node{beside}, {place}, {missing} missing"
         case Scope.CLUSTER:
-            return f"{who} needs {need}, all nodes that may take it together have {have}, {missing} missing"
+            return f"{who} needs {need}, all nodes that may take it together have {have}{after}, {missing} missing"
         case Scope.STORAGE_CLASS if short.proof is Proof.MISSING:
             needed = amount(short.resource, short.need)
             return f"class {short.owner} does not exist on {cluster}, {who} needs {needed} of it"
@@ -106,7 +109,8 @@ def headline(answer: Answer, vms: int) -> str:
         case Verdict.AT_RISK:
             found = sorted(answer.risks, key=lambda each: -each.share)
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-            return f"Fits only just: {sentence(found[0], cluster)}{more}"
+            first = next((each for each in found if each.proof is Proof.RESERVED), found[0])
+            return f"{_risky(first).capitalize()}: {sentence(first, cluster)}{more}"
         case Verdict.FITS:
             subject = "1 VM finds" if vms == 1 else f"all {vms:,} VMs find"
             known = "Fits as far as known" if open_parts(answer) else "Fits"
@@ -117,8 +121,9 @@ def headline(answer: Answer, vms: int) -> str:
 
 
 def open_parts(answer: Answer) -> list[str]:
-    """Return the parts of an answer that could not be judged: compute, storage, quota."""
-    return [part.name for part in answer.parts if part.verdict is Verdict.UNKNOWN]
+    """Return what of an answer could not be judged: compute, storage, quota, and rules of placement."""
+    placement = [PLACEMENT] if any(each.resource == PLACEMENT for each in answer.unknown) else []
+    return [*(part.name for part in answer.parts if part.verdict is Verdict.UNKNOWN), *placement]
 
 
 def left(answer: Answer) -> str:
@@ -136,11 +141,17 @@ def reason(answer: Answer) -> str:
             return f"{'' if found[0].certain else 'probably '}short: {sentence(found[0], answer.cluster)}{more}"
         case Verdict.AT_RISK:
             found = sorted(answer.risks, key=lambda each: -each.share)
-            return f"fits only just: {sentence(found[0], answer.cluster)}"
+            first = next((each for each in found if each.proof is Proof.RESERVED), found[0])
+            return f"{_risky(first)}: {sentence(first, answer.cluster)}"
         case Verdict.FITS:
             return f"fits{' as far as known' if open_parts(answer) else ''}{left(answer)}{_but(answer)}"
         case Verdict.UNKNOWN:
             return f"not known: {open_question(answer.unknown[0])}" if answer.unknown else "not known"
+
+
+def _risky(first: Shortage) -> str:
+    """What only other plans take is not "just": it is short now, and may not be when they have ended."""
+    return "probably short while other plans run" if first.proof is Proof.RESERVED else "fits only just"
 
 
 def open_question(one: Unknown) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.contract.failures import (
     run,
     vm,
 )
-from tests.contract.waiting import live, live_failed
+from tests.contract.waiting import ENOUGH, NO_NODE, NO_QUOTA, live, live_failed
 
 BITLOCKER = (
     'libguestfs: trace: v2v: vfs_type "/dev/sda4"\nlibguestfs: trace: v2v: vfs_type = "BitLocker"\n'
@@ -209,6 +210,10 @@ CATALOGUE: dict[str, Callable[[], Failure]] = {
     "live-stuck-on-storage": lambda: live("pay-web-01"),
     "live-stuck-three-ways": lambda: live("pay-app-01", "pay-db-01", "pay-web-01"),
     "live-failed-after-a-wait": live_failed,
+    "live-stuck-room-short": lambda: replace(live("pay-app-01"), room=NO_QUOTA),
+    "live-stuck-room-fits": lambda: replace(live("pay-web-01"), room=ENOUGH),
+    "live-failed-room-short": lambda: replace(live_failed(), room=NO_NODE),
+    "live-failed-room-fits": lambda: replace(live_failed(), room=ENOUGH),
     "example-e-name-taken": name_taken,
     "example-g-openstack-populator": lambda: populator("pay-openstack", "g-openstack-populator", "openstack-legacy"),
     "example-h-xcopy-device": lambda: populator("pay-xcopy", "h-vsphere-xcopy-populator", "vcenter-a"),

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from receiver.model import Room
+
 Obj = dict[str, Any]
 
 DATA = Path(__file__).parents[1] / "data" / "plans"
@@ -44,6 +46,8 @@ class Failure:
     """What the watch kept of the run while it went on, and when."""
     now: datetime | None = None
     """When it is looked at; None: when the alert came."""
+    room: Room | None = None
+    """What was found of the room where it goes; None: nobody looked."""
 
     @property
     def plan(self) -> Obj:

@@ -120,6 +120,7 @@ async def told(api: KubernetesApi, failure: Failure, folder: Path) -> Told:
         await cluster.aclose()
         if west is not None:
             await west.aclose()
+    evidence = replace(evidence, room=failure.room)
     story = Story(
         id="01K9ZQ4T7MABCDEFGHJKMNPQRS", subject=identity.subject, kind="plan", severity="info",
         state=StoryState.FIRING,

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from receiver.model import Room
 from receiver.stuck import View, snapshot
 from tests.contract.failures import Failure, Obj
 
@@ -21,6 +22,23 @@ KINDS: Mapping[str, str] = {
 }  # fmt: skip
 RUN = "9d1d5f60-2f6e-4b52-8b0a-7a1f4c9be001"
 ENDED = "2026-09-01T08:05:02Z"
+SOUTH = "south fits, which leaves 67.4 % of CPU, 50.6 % of memory and 87.3 % of storage free"
+NORTH = "north short: class array-gold does not exist on north, the plan needs 521.00 GiB of it (and 1 more)"
+NO_QUOTA = Room(
+    "west", "short",
+    "Short: the plan needs 16.34 GiB requests.memory, quota payments/payments-quota leaves 12.00 GiB, 4.34 GiB missing",
+    (SOUTH, NORTH), ("south",), "01K9ZQ5000ABCDEFGHJKMNPQRS",
+)  # fmt: skip
+NO_NODE = Room(
+    "west", "short",
+    "Short: pay-db-01 needs 32.37 GiB memory on one node, the best (west-w1) has 28.00 GiB, 4.37 GiB missing",
+    (SOUTH, NORTH), ("south",), "01K9ZQ5000ABCDEFGHJKMNPQRS",
+)  # fmt: skip
+ENOUGH = Room(
+    "west", "fits", "Fits: 1 VM finds room on west, which leaves 71.0 % of CPU and 26.9 % of memory free",
+    (SOUTH, NORTH), ("south",),
+)  # fmt: skip
+"""What `receiver.rooms` says of the plan: where it goes, and of two other clusters."""
 
 
 def documents(name: str) -> list[Obj]:

@@ -21,6 +21,7 @@ from receiver.capacity import (
     StorageFacts,
     VmNeed,
     check,
+    flow_of,
     in_flight,
     kubevirt_disks,
     need_of,
@@ -115,7 +116,7 @@ def question(name: str, cluster: str = "west") -> Question:
             found.get("ResourceQuota", []),
             found.get("LimitRange", []),
         ),
-        in_flight=in_flight([plan()], plan()),
+        in_flight=in_flight([flow_of(plan())], plan()),
     )
 
 

@@ -25,6 +25,7 @@ from receiver.capacity import (
     candidates,
     check,
     decode_page,
+    flow_of,
     foreign_disks,
     from_inventory,
     in_flight,
@@ -91,7 +92,7 @@ def _answer_of(spoilt: dict[str, list[Any]], source: dict[str, list[Any]], hub: 
             spoilt["ResourceQuota"],
             spoilt["ResourceQuota"],
         ),
-        in_flight=in_flight(hub["Plan"], hub["Plan"][0]),
+        in_flight=in_flight([flow_of(each) for each in hub["Plan"]], hub["Plan"][0]),
     )
     ranking = rank([check(asked)], candidates(hub["Plan"], "east")[1])
     assert len(ranking.clusters) == 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.capacity import Holes, NodeSums, Proof, Vector, Verdict, VmNeed
+from receiver.capacity import Holes, NodeSums, Placement, Proof, Vector, Verdict, VmNeed
 from receiver.capacity.compute import judge_compute
 from receiver.capacity.packing import Bin, Item, Packed, best_case, likely_case, other_orders, search, wrong_shorts
 
@@ -96,7 +98,7 @@ def test_order_of_nodes_is_irrelevant(case: tuple[list[Item], list[Bin]], shuffl
     assert search(items, bins) == search(items, shuffled)
 
 
-def _node(name: str, cpu: int, memory: int) -> dict[str, object]:
+def _node(name: str, cpu: int, memory: int) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "labels": {"kubevirt.io/schedulable": "true"}},
         "status": {
@@ -248,6 +250,74 @@ def test_receiver_of_another_plan_that_fits_nowhere_takes_nothing() -> None:
     vms, holes = _vms([(1, 8)]), _holes([(9, 9)])
     giant = [VmNeed("giant", requests=Vector({"cpu": 1000, "memory": 99, "pods": 1}))]
     assert judge_compute(vms, holes, 0, giant).part.verdict is Verdict.FITS
+
+
+def test_what_other_plans_take_comes_off_what_is_free_and_is_no_need_of_this_plan() -> None:
+    # 40 needed, 80 free, and 50 of it for five VMs of others: short by 10, until one of them has ended.
+    vms, holes = _vms([(1, 20), (1, 20)]), NodeSums([_roomy("n0", 40), _roomy("n1", 40)]).holes()
+    judged = judge_compute(vms, holes, 0, _others(10, 5))
+    assert judged.part.verdict is Verdict.AT_RISK
+    assert judged.part.shortages == ()
+    [risk] = judged.part.risks
+    assert (risk.resource, risk.vm, risk.need, risk.have, risk.missing) == ("memory", "plan", 40, 30, 10)
+    assert (risk.proof, risk.certain, risk.why) == (Proof.RESERVED, False, "after 5 VMs of other running plans")
+    line = next(each for each in judged.part.lines if (each.resource, each.owner) == ("memory", ""))
+    assert (line.need, line.free, line.short_by) == (40, 30, 10)
+    assert line.how.endswith("2 eligible nodes, after 5 VMs of other running plans")
+    assert judged.remaining["memory"] == -12.5
+    alone = judge_compute(vms, holes, 0)
+    assert (alone.part.verdict, alone.remaining["memory"]) == (Verdict.FITS, 50.0)
+
+
+def test_a_plan_that_is_too_large_by_itself_is_short_by_that_much_whatever_others_take() -> None:
+    vms, holes = _vms([(1, 30), (1, 30), (1, 30)]), NodeSums([_roomy("n0", 40), _roomy("n1", 40)]).holes()
+    part = judge_compute(vms, holes, 0, _others(10, 5)).part
+    assert part.verdict is Verdict.SHORT
+    [short] = part.shortages
+    assert (short.need, short.have, short.proof, short.certain) == (90, 80, Proof.SUM, True)
+
+
+def test_one_vm_beside_those_of_others_is_named_with_its_node() -> None:
+    part = judge_compute(_vms([(1, 30)]), NodeSums([_roomy("n0", 40)]).holes(), 0, _others(15, 1)).part
+    [risk] = part.risks
+    assert (risk.vm, risk.owner, risk.need, risk.have) == ("vm0", "n0", 30, 25)
+    assert (risk.proof, risk.why) == (Proof.RESERVED, "after 1 VM of other running plans")
+
+
+def test_others_that_may_go_elsewhere_take_only_what_does_not_fit_there() -> None:
+    zone = Placement(labels=(("zone", "a"),))
+    nodes = [_roomy("n0", 40), _roomy("n1", 40)]
+    nodes[0]["metadata"]["labels"]["zone"] = "a"
+    own = [replace(each, placement=zone) for each in _vms([(1, 15), (1, 15)])]
+    holes = NodeSums(nodes).holes()
+    # All find a place, only not where the scheduler would put the first ones: it spreads.
+    assert {each.proof for each in judge_compute(own, holes, 0, _others(10, 5)).part.risks} == {Proof.HEADROOM}
+    [risk] = judge_compute(own, holes, 0, _others(10, 6)).part.risks
+    assert (risk.need, risk.have, risk.missing) == (30, 20, 10)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_sizes, _nodes, _sizes)
+def test_other_plans_never_make_a_plan_short_nor_better(
+    sizes: list[tuple[int, int]], nodes: list[tuple[int, int]], others: list[tuple[int, int]]
+) -> None:
+    vms, holes = _vms(sizes), _holes(nodes)
+    alone, beside = judge_compute(vms, holes, 0).part, judge_compute(vms, holes, 0, _vms(others)).part
+    assert beside.shortages == alone.shortages
+    if alone.verdict is Verdict.AT_RISK:
+        assert beside.verdict is Verdict.AT_RISK
+    assert all(each.missing > 0 and not each.certain for each in beside.risks)
+
+
+def _roomy(name: str, memory: int) -> dict[str, Any]:
+    node: dict[str, Any] = _node(name, 1000, memory)
+    node["status"]["allocatable"]["pods"] = 100
+    return node
+
+
+def _others(memory: int, count: int) -> list[VmNeed]:
+    need = Vector({"cpu": 100, "memory": memory, "pods": 1})
+    return [VmNeed(f"other{at}", requests=need) for at in range(count)]
 
 
 def test_vm_that_is_too_large_does_not_hide_the_others() -> None:

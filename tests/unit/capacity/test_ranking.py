@@ -17,6 +17,7 @@ from receiver.capacity import (
     Unknown,
     Verdict,
     candidates,
+    flow_of,
     in_flight,
     rank,
 )
@@ -102,8 +103,9 @@ def test_in_flight_counts_all_executing_plans_of_the_source() -> None:
         _plan("idle", "east", "False", "moving"),
         _plan("elsewhere", "west", "True", "moving"),
     ]
-    fact = in_flight([mine, *others], mine, 3)
+    flows = [flow_of(each) for each in (mine, *others)]
+    fact = in_flight(flows, mine, 3)
     assert (fact.moving, fact.waiting, fact.ahead, fact.full) == (3, 2, 3, True)
     assert fact.plans == ("mtv/mine", "mtv/other")
-    assert not in_flight([mine, *others], mine).full
-    assert in_flight([mine], {}).plans == ()  # a plan without a source has no company
+    assert not in_flight(flows, mine).full
+    assert in_flight(flows, {}).plans == ()  # a plan without a source has no company

@@ -3,78 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from receiver import build
 from receiver.clock import SystemClock
-from receiver.config.load import load
-from receiver.config.model import Config
-from receiver.destinations.registry import ALL
-from receiver.kube import Cluster
-from receiver.kube.api import Limits
-from receiver.kube.client import LiveCluster
-from receiver.plan_capacity import plan_capacity
+from receiver.room.inventory import INVENTORY
 from receiver.room.result import PlanCapacity
-from receiver.room.source import INVENTORY
-from receiver.room.supply import Supply
 from tests.fakes.kubernetes_answers import status_answer
-from tests.fleet import DATA, Fleet, fleet
+from tests.fleet import DATA
+from tests.unit.room.clusters import GIB, room, vsphere, without
 
 pytestmark = pytest.mark.anyio
 
 EXPECTED = json.loads((DATA / "expected.json").read_text())
-GIB = 1024**3
-
-
-@dataclass
-class Room:
-    """The clusters, and what is said of the plan."""
-
-    clusters: Fleet
-    config: Config
-    live: Mapping[str, Cluster]
-    supply: Supply
-
-    def plan(self) -> dict[str, Any]:
-        found = [one for one in self.clusters["hub"].objects.values() if one["kind"] == "Plan"]
-        return next(one for one in found if one["metadata"]["name"].endswith("k7x2"))
-
-    async def judged(self) -> PlanCapacity:
-        return await plan_capacity(
-            self.config,
-            self.live["hub"],
-            json.loads(json.dumps(self.plan())),
-            clusters=self.live,
-            supply=self.supply,
-            now=SystemClock().now(),
-            others=False,
-        )
-
-
-@asynccontextmanager
-async def room(
-    folder: Path, targets: Mapping[str, str] | None = None, *, executing: bool = False, wait_s: float = 10.0
-) -> AsyncIterator[Room]:
-    async with fleet(folder, targets or {"west": "s1-fits.yaml"}, executing=executing) as clusters:
-        config = load(clusters.config, ALL)
-        live = {
-            name: LiveCluster.from_kubeconfig(
-                name, folder / f"{name}.kubeconfig", limits=Limits(request_timeout=0.5, connect_timeout=0.5)
-            )
-            for name in clusters.servers
-        }
-        assert build.clusters(config).keys() == live.keys()
-        supply = Supply(SystemClock(), wait_s=wait_s)
-        yield Room(clusters, config, live, supply)
-        await supply.aclose()
-        for one in live.values():
-            await one.aclose()
 
 
 async def test_a_vm_that_is_off_is_expanded_by_its_cluster_and_called_an_estimate(tmp_path: Path) -> None:
@@ -128,21 +71,11 @@ async def test_cpu_follows_the_ratio_of_the_target(tmp_path: Path) -> None:
     }
 
 
-def _vsphere(it: Room) -> tuple[dict[str, Any], dict[str, Any], str]:
-    hub = it.clusters["hub"]
-    provider = next(one for one in hub.objects.values() if one["metadata"]["name"] == "east-mtv")
-    provider = {**provider, "spec": {"type": "vsphere", "url": "https://vcenter/sdk"}}
-    plan = it.plan()
-    plan["spec"] |= {"type": "cold", "vms": [{"id": "vm-41", "name": "db"}, {"id": "vm-42", "name": "app"}]}
-    path = f"/api/v1/namespaces/openshift-mtv/services/{INVENTORY}/proxy/providers/vsphere/"
-    return provider, plan, f"{path}{provider['metadata']['uid']}/vms/"
-
-
 async def test_vms_of_vsphere_are_estimated_from_the_inventory_where_it_can_be_asked(tmp_path: Path) -> None:
     async with room(tmp_path) as it:
         hub = it.clusters["hub"]
-        provider, plan, path = _vsphere(it)
-        it.config = _without(it.config, "east")
+        provider, plan, path = vsphere(it)
+        it.config = without(it.config, "east")
         await hub.apply(provider)
         storage_map = next(one for one in hub.objects.values() if one["kind"] == "StorageMap")
         storage_map["spec"]["map"].append({"source": {"id": "datastore-7"}, "destination": {
@@ -175,8 +108,8 @@ async def test_an_inventory_that_cannot_be_asked_leaves_its_vms_unknown(
 ) -> None:
     async with room(tmp_path) as it:
         hub = it.clusters["hub"]
-        provider, plan, path = _vsphere(it)
-        it.config = _without(it.config, "east")
+        provider, plan, path = vsphere(it)
+        it.config = without(it.config, "east")
         await hub.apply(provider)
         await hub.apply(plan)
         for vm in ("vm-41", "vm-42"):
@@ -205,7 +138,7 @@ async def test_receivers_of_other_running_plans_without_a_pod_hold_room_back(tmp
         await hub.apply(plan)
         alone = await it.judged()
         await hub.apply(other)
-        found = await it.judged()
+        found = await it.judged(SystemClock().now() + timedelta(minutes=2))
     assert "room is held back for 1 VM of other running plans" in found.notes
     assert not any("held back" in note for note in alone.notes)
     assert found.answer.in_flight is not None
@@ -220,7 +153,7 @@ async def test_receivers_of_other_running_plans_without_a_pod_hold_room_back(tmp
 
 async def test_a_provider_that_no_cluster_lists_is_not_known_and_the_cure_is_named(tmp_path: Path) -> None:
     async with room(tmp_path) as it:
-        it.config = _without(it.config, "west")
+        it.config = without(it.config, "west")
         found = await it.judged()
     assert found.verdict == "unknown"
     assert found.answer.cluster == "west"
@@ -230,7 +163,7 @@ async def test_a_provider_that_no_cluster_lists_is_not_known_and_the_cure_is_nam
 
 async def test_a_provider_without_url_is_the_cluster_itself(tmp_path: Path) -> None:
     async with room(tmp_path) as it:
-        it.config = _without(it.config, "west")
+        it.config = without(it.config, "west")
         provider = next(one for one in it.clusters["hub"].objects.values() if one["metadata"]["name"] == "west-mtv")
         await it.clusters["hub"].apply({**provider, "spec": {"type": "openshift", "url": ""}})
         found = await it.judged()
@@ -257,7 +190,7 @@ async def test_vms_that_have_arrived_are_left_out_and_failed_ones_are_not(tmp_pa
 
 
 async def test_a_target_that_hangs_is_timed_out_and_never_short(tmp_path: Path) -> None:
-    async with room(tmp_path, wait_s=0.2) as it:
+    async with room(tmp_path, wait_s=0.2, request_s=0.5) as it:
         it.clusters["west"].hang()
         found = await it.judged()
         it.clusters["west"].release()
@@ -278,6 +211,38 @@ async def test_nonsense_in_a_plan_is_no_error(tmp_path: Path) -> None:
     json.dumps(found.json())
 
 
-def _without(config: Config, name: str) -> Config:
-    clusters = tuple(replace(one, providers=()) if one.name == name else one for one in config.clusters)
-    return replace(config, clusters=clusters)
+async def test_clusters_that_only_a_provider_tells_of_are_named_as_not_configured(tmp_path: Path) -> None:
+    def provider(name: str, **spec: str) -> dict[str, object]:
+        metadata = {"name": name, "namespace": "mtv-integrations"}
+        return {"apiVersion": "forklift.konveyor.io/v1beta1", "kind": "Provider", "metadata": metadata, "spec": spec}
+
+    async with room(tmp_path) as it:
+        hub = it.clusters["hub"]
+        before = dict((await it.judged(others=True)).ranking.left_out)
+        await hub.apply(provider("spare-mtv", type="openshift", url="https://spare:6443"))
+        await hub.apply(provider("host", type="openshift", url=""))
+        await hub.apply(provider("vcenter", type="vsphere", url="https://vcenter/sdk"))
+        east = {**provider("east-mtv", type="openshift", url="https://east:6443")}
+        await hub.apply({**east, "metadata": {"name": "east-mtv", "namespace": "another"}})
+        found = await it.judged(others=True)
+        hub.forbidden = {("list", "providers.forklift.konveyor.io")}
+        refused = await it.judged(others=True)
+    more = {name: why for name, why in found.ranking.left_out if before.get(name) != why}
+    assert more == {
+        "spare": "not configured here: list mtv-integrations/spare-mtv in `providers` of a cluster",
+        "another/east-mtv": "not configured here: list another/east-mtv in `providers` of a cluster",
+    }
+    assert "west" not in dict(found.ranking.left_out)
+    assert dict(refused.ranking.left_out) == before
+    assert "list providers.forklift.konveyor.io in all namespaces" in {one.right for one in refused.unknown}
+
+
+async def test_a_configured_cluster_without_its_provider_is_told_which_one_to_list(tmp_path: Path) -> None:
+    async with room(tmp_path, {"west": "s1-fits.yaml", "south": "s4-alternative-south.yaml"}) as it:
+        it.config = without(it.config, "south")
+        none = dict((await it.judged(others=True)).ranking.left_out)
+        west = next(one for one in it.clusters["hub"].objects.values() if one["metadata"]["name"] == "west-mtv")
+        await it.clusters["hub"].apply({**west, "metadata": {"name": "south-mtv", "namespace": "mtv-integrations"}})
+        found = dict((await it.judged(others=True)).ranking.left_out)
+    assert none["south"] == "no migration provider leads to it: list one in its `providers`"
+    assert found["south"] == "not configured here: list mtv-integrations/south-mtv in `providers` of a cluster"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.capacity import Proof, Scope, Shortage, Unknown
-from receiver.room.words import age, amount, open_question, sentence, thing
+from receiver.capacity import Answer, Compute, Proof, Scope, Shortage, Unknown, Verdict
+from receiver.capacity.findings import part_of
+from receiver.room.words import age, amount, headline, open_question, reason, sentence, thing
 
 GIB = 1024**3
 
@@ -62,6 +63,33 @@ def test_quota_keys_of_classes_are_readable() -> None:
             "1.00 GiB missing",
         ),
         (
+            Shortage(
+                "memory",
+                Scope.CLUSTER,
+                "plan",
+                9 * GIB,
+                8 * GIB,
+                Proof.RESERVED,
+                why="after 5 VMs of other running plans",
+            ),
+            "the plan needs 9.00 GiB memory, all nodes that may take it together have 8.00 GiB after 5 VMs of other "
+            "running plans, 1.00 GiB missing",
+        ),
+        (
+            Shortage(
+                "memory",
+                Scope.NODE,
+                "db",
+                9 * GIB,
+                8 * GIB,
+                Proof.RESERVED,
+                "w1",
+                why="after 1 VM of other running plans",
+            ),
+            "db needs 9.00 GiB memory on one node, the best (w1) has 8.00 GiB after 1 VM of other running plans, "
+            "1.00 GiB missing",
+        ),
+        (
             Shortage("storage", Scope.STORAGE_CLASS, "plan", GIB, None, Proof.MISSING, "gold"),
             "class gold does not exist on west, the plan needs 1.00 GiB of it",
         ),
@@ -87,6 +115,24 @@ def test_quota_keys_of_classes_are_readable() -> None:
 )
 def test_a_shortage_is_one_sentence(short: Shortage, said: str) -> None:
     assert sentence(short, "west") == said
+
+
+def test_what_only_other_plans_take_is_probable_and_ends_with_them() -> None:
+    short = Shortage("memory", Scope.CLUSTER, "plan", 9 * GIB, 8 * GIB, Proof.RESERVED, why="after 5 VMs of others")
+    headroom = Shortage("memory", Scope.NODE, "db", 9 * GIB, 4 * GIB, Proof.HEADROOM, "w1")
+    said = (
+        "the plan needs 9.00 GiB memory, all nodes that may take it together have 8.00 GiB after 5 VMs of others, "
+        "1.00 GiB missing"
+    )
+    answer = _risky(headroom, short)
+    assert headline(answer, 2) == f"Probably short while other plans run: {said} (and 1 more)"
+    assert reason(answer) == f"probably short while other plans run: {said}"
+    assert headline(_risky(headroom), 2).startswith("Fits only just: with headroom kept, db needs 9.00 GiB")
+
+
+def _risky(*risks: Shortage) -> Answer:
+    compute = Compute(part_of("compute", (), risks))
+    return Answer("west", Verdict.AT_RISK, compute, part_of("storage"), part_of("quota"), {})
 
 
 def test_what_is_not_known_names_the_right_that_would_tell() -> None:
