@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from receiver.limits import truncate
-from receiver.model import Evidence, Identity, Impact, PlanPhase, VMFailure
+from receiver.model import Evidence, Identity, Impact, PlanPhase, Room, VMFailure
 from receiver.rendering import words
 from receiver.rendering.context import Command, Do
 from receiver.rendering.markup import clean
@@ -64,6 +64,7 @@ def steps(
         made += _unnamed(identity, evidence, name, has_logs)
     if cause and differ:
         made.append(Do("The other VMs failed otherwise: see the list above before you run the plan again."))
+    made += elsewhere(evidence.room, "Or take")
     again = any(_RERUN.search(command.caption) for command in shown)
     if (
         again
@@ -127,6 +128,13 @@ def ask(unknown: Sequence[VMFailure]) -> Do:
     return Do(
         truncate(f"Find out whether {_who(unknown)} {was} On before: if so, {it} {_now(it)} down; {then}.", MAX_STEP)
     )
+
+
+def elsewhere(room: Room | None, take: str = "Take") -> tuple[Do, ...]:
+    """Return the step to another cluster, where room is what is missing: else it would meet the same there."""
+    if room is None or room.verdict == "fits":
+        return ()
+    return tuple(Do(f"{take} cluster {clean(name)} instead: the plan fits there.") for name in room.fitting[:1])
 
 
 def gone(identity: Identity | None) -> Do:

@@ -11,7 +11,7 @@ from typing import Any
 
 from receiver.limits import truncate
 from receiver.model import Evidence, Identity, PlanPhase, Room, StoryState, Wait, Wanted
-from receiver.rendering import words
+from receiver.rendering import do_now, words
 from receiver.rendering.context import Command, Do, Waiting
 from receiver.rendering.markup import clean
 from receiver.rendering.view import MAX_NAME, View, page
@@ -85,7 +85,7 @@ def waits_parts(view: View) -> dict[str, Any]:
         made["stuck_words"] = _headline(view, groups)
         named = evidence.cause is not None and evidence.cause.id == groups[0][0].cause
         if named:
-            made["do_now"] = view.steps(options(view.identity, evidence, _elsewhere(evidence.room)))
+            made["do_now"] = view.steps(options(view.identity, evidence, do_now.elsewhere(evidence.room)))
             made["do_one"] = len(groups) == 1
             made["commands"] = ()
     return made
@@ -116,13 +116,6 @@ def _room(view: View, room: Room | None) -> dict[str, Any]:
         "rooms": tuple(view.text(one, _MAX_STEP) for one in room.others[:_MAX_ROOMS]),
         "room_story": page(view.wanted, room.story) if room.story else "",
     }
-
-
-def _elsewhere(room: Room | None) -> tuple[Do, ...]:
-    """Return the step to another cluster, where room is what is missing: else it would wait there for the same."""
-    if room is None or room.verdict == "fits":
-        return ()
-    return tuple(Do(f"Take cluster {clean(name)} instead: the plan fits there") for name in room.fitting[:1])
 
 
 def lines(evidence: Evidence) -> tuple[str, ...]:
