@@ -44,6 +44,8 @@ class Member:
     cause: Cause | None
     cluster: str
     severe: bool
+    place: str = ""
+    """The namespace that is hit: where its VMs go to. Its row is called by the Plan's own, as it is everywhere."""
 
 
 def member_of(
@@ -61,6 +63,7 @@ def member_of(
         current = None  # of the run before
     over = state not in (StoryState.FIRING.value, StoryState.RERUNNING.value)
     plan = identity is not None and identity.kind == "plan"
+    place = (identity.target_namespace or identity.owner_namespace or identity.namespace) if identity else ""
     counts = _counts(state, over, current, evidence)
     down = down_vms(current) if not over else ()
     cause = current.cause if current and not over else None
@@ -68,7 +71,7 @@ def member_of(
     row = DigestRow(
         story=story,
         name=(identity.name if identity else "") or title,
-        namespace=(identity.target_namespace or identity.owner_namespace or identity.namespace) if identity else "",
+        namespace=(identity.namespace if plan and identity else "") or place,
         state=state,
         impact=current.impact if current and not over else Impact.UNKNOWN,
         failed=counts.failed,
@@ -82,7 +85,7 @@ def member_of(
         read=current is not None,
     )
     cluster = identity.cluster if identity else ""
-    return Member(row, counts, cause, cluster, severity.lower() == "critical")
+    return Member(row, counts, cause, cluster, severity.lower() == "critical", place)
 
 
 def _counts(state: str, over: bool, current: Evidence | None, last: Evidence | None) -> VMCounts:
@@ -147,6 +150,15 @@ def sum_up(
     )
 
 
+def impact_of(digest: Digest) -> Impact:
+    """Return the worst that is known of any of its stories."""
+    if digest.down:
+        return Impact.DOWN
+    if digest.unread:
+        return Impact.UNKNOWN
+    return Impact.AT_RISK if digest.at_risk else Impact.NONE
+
+
 def _urgency(row: DigestRow) -> tuple[int, bool, int, str]:
     return -row.down, not row.open, -row.failed, row.name
 
@@ -169,7 +181,7 @@ def _places(live: Iterable[Member]) -> tuple[DigestPlace, ...]:
     failed: Counter[str] = Counter()
     down: Counter[str] = Counter()
     for one in live:
-        name = one.row.namespace
+        name = one.place
         plans[name] += 1
         failed[name] += one.row.failed
         down[name] += one.row.down

@@ -36,10 +36,26 @@ MAX_GROUPS: Final = 200
 """Of one person; more do not count, nor does one whose name is longer than MAX_USER."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
-ADMINS_ONLY: Final = "for admins only: web.visibility.admin_groups and admin_users name them"
-FOREIGN: Final = "the browser says that another site sends this: do it from our own pages, or by a script"
+_ADMINS: Final = "for admins only", "web.visibility.admin_groups and admin_users name them"
+ADMINS_ONLY: Final = ": ".join(_ADMINS)
+_FOREIGN: Final = "the browser says that another site sends this", "do it from our own pages, or by a script"
+FOREIGN: Final = ": ".join(_FOREIGN)
 Endpoint = Callable[[Request], Awaitable[Response]]
 E = TypeVar("E", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why somebody is not let in, and what helps."""
+
+    status: int
+    what: str
+    cure: str
+    headers: Mapping[str, str]
+
+    def as_json(self) -> Response:
+        """Return the answer for scripts."""
+        return JSONResponse({"error": f"{self.what}: {self.cure}"}, self.status, self.headers)
 
 
 class Rule(StrEnum):
@@ -98,30 +114,37 @@ def page(
     """Return `handler` for those whom `web.page_auth` names; with `admins` only for the admins among them.
 
     `request.state.viewer` is then who signed in, and `request.state.user` their name, or empty. What changes something
-    is refused where a browser says that another site has made it do so.
+    is refused where a browser says that another site has made it do so. `app.state.refused` says a refusal, where there
+    is one: people are told by a page.
     """
 
     async def guarded(request: Request) -> Response:
         web = service.config.web
         if request.method not in READING and is_foreign(request.headers, web.external_url):
-            return JSONResponse({"error": FOREIGN}, 403, headers)
+            return refused(request, 403, *_FOREIGN, headers)
         try:
             caller = signed_in(request, web.page_auth, web.visibility.groups_header if web.visibility else "")
         except SecretError as error:
             log.error("web.secret_unreadable", error=str(error))
-            text = "the secret that guards this address cannot be read; see the log"
-            return JSONResponse({"error": text}, 503, headers)
+            return refused(request, 503, "the secret that guards this address cannot be read", "see the log", headers)
         if caller is None:
-            text = "not signed in: use what web.page_auth names"
-            return JSONResponse({"error": text}, 401, {**(headers or {}), **challenge(web.page_auth)})
+            ways = {**(headers or {}), **challenge(web.page_auth)}
+            return refused(request, 401, "not signed in", "use what web.page_auth names", ways)
         viewer = service.viewers.of(caller)
         if admins and not viewer.admin:
-            return JSONResponse({"error": ADMINS_ONLY}, 403, headers)
+            return refused(request, 403, *_ADMINS, headers)
         request.state.viewer, request.state.user = viewer, caller.name
         return await handler(request)
 
     guarded.__dict__["admins"] = admins
     return declared(Rule.PAGE, guarded)
+
+
+def refused(request: Request, status: int, what: str, cure: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the answer to who is not let in."""
+    refusal = Refusal(status, what, cure, headers or {})
+    say: Callable[[Request, Refusal], Response] | None = getattr(request.app.state, "refused", None)
+    return say(request, refusal) if say is not None else refusal.as_json()
 
 
 def for_admins(endpoint: Any) -> bool:

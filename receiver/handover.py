@@ -79,6 +79,14 @@ class Storm:
     """Those that are still open."""
     since: datetime
     taken_by: str
+    failed: int = 0
+    total: int = 0
+    cause: str = ""
+    """What most of its stories have in common, in one sentence; empty where none is known."""
+    alike: int = 0
+    """So many of its stories have that cause."""
+    takers: tuple[tuple[str, int], ...] = ()
+    """Who took how many of its stories, those who took most first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,11 @@ class Untold:
     """Id, of a dead letter."""
     title: str = ""
     stood_in: bool = False
-    """Somebody else was told in its place."""
+    """Somebody else was told in its place: of all of it."""
+    elsewhere: int = 0
+    """Of what waits for a destination, so much was told to somebody else."""
+    destination: str = ""
+    """By its identity, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +233,7 @@ async def read(conn: Conn, since_s: float, sees: frozenset[Owner] | None = None)
         free=int(sums.free),
         vms_down=vms,
         vms_at_least=at_least,
-        storms=tuple(Storm(o.id, o.title, len(o.members), moment(o.opened), _taken(o.ack)[0]) for o in storms),
+        storms=tuple(_storm(one) for one in storms),
         open=Some(tuple(_open(row, quiet) for row in others.rows), others.total),
         stuck=Some(tuple(_open(row, quiet) for row in stuck.rows), stuck.total),
         dead=Some(tuple(_dead(row) for row in dead.rows), dead.total),
@@ -245,18 +257,37 @@ async def _waiting(conn: Conn, sees: frozenset[Owner] | None) -> Some[Untold]:
     """Return what waits, by destination; a parked destination counts also where nothing does."""
     found = await shift.waiting(conn, sees)
     late = [
-        Untold("parked" if row.parked else "retrying", row.label, row.why or "", moment(row.since), row.number)
+        Untold(
+            "parked" if row.parked else "retrying",
+            row.label,
+            row.why or "",
+            moment(row.since),
+            row.number,
+            stood_in=row.elsewhere == row.number,
+            elsewhere=row.elsewhere,
+            destination=row.destination,
+        )
         for row in found.rows
     ]
     known = {row.destination for row in found.rows}
     idle = [row for row in await shift.parked(conn) if row.identity not in known] if sees is None else []
-    late += [Untold("parked", row.identity, row.reason, moment(row.since or 0.0), 0) for row in idle]
+    late += [
+        Untold("parked", row.identity, row.reason, moment(row.since or 0.0), 0, destination=row.identity)
+        for row in idle
+    ]
     return Some(tuple(sorted(late, key=lambda one: (one.state, one.since))), found.total + len(idle))
 
 
 def _taken(ack: str | None) -> tuple[str, datetime | None]:
     found = load(ACK, ack) if ack else None
     return (found.by, found.at) if found else ("", None)
+
+
+def _storm(one: shift.Storm) -> Storm:
+    return Storm(
+        one.id, one.title, len(one.members), moment(one.opened), _taken(one.ack)[0], one.failed, one.total, one.cause,
+        one.alike, one.takers,
+    )  # fmt: skip
 
 
 def _open(row: Any, quiet: Mapping[str, tuple[float, str]]) -> OpenStory:
@@ -269,7 +300,11 @@ def _open(row: Any, quiet: Mapping[str, tuple[float, str]]) -> OpenStory:
 
 
 def _dead(row: Any) -> Untold:
-    return Untold("dead", row.label, row.error, moment(row.since), 1, row.story, row.title, bool(row.stood_in))
+    stood_in = bool(row.stood_in)
+    return Untold(
+        "dead", row.label, row.error, moment(row.since), 1, row.story, row.title, stood_in, int(stood_in),
+        row.destination,
+    )  # fmt: skip
 
 
 def _ended(row: Any) -> Ended:

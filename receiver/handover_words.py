@@ -31,13 +31,17 @@ def standing(one: OpenStory) -> str:
     return "re-running" if one.state == "re-running" else IMPACTS.get(one.impact, one.impact)
 
 
-def failed_of(one: OpenStory) -> str:
+def failed_of(one: OpenStory | Storm) -> str:
     """Return such as "3 of 20", or nothing where it is not known."""
     return f"{one.failed:,} of {one.total:,}" if one.total else f"{one.failed:,}" if one.failed else ""
 
 
 def who(one: OpenStory | Storm, now: datetime) -> str:
-    """Return who has a story, or for how long nobody has had it."""
+    """Return who has a story, or for how long nobody has had it; of a storm who has stories of it."""
+    if isinstance(one, Storm) and one.takers and not one.taken_by:
+        had = sum(number for _, number in one.takers)
+        left = f"; nobody {one.members - had:,}" if had < one.members else ""
+        return ", ".join(f"{name} {number:,} of {one.members:,}" for name, number in one.takers[:3]) + left
     return one.taken_by or f"nobody, for {words.duration((now - one.since).total_seconds())}"
 
 
@@ -46,6 +50,20 @@ def silenced(one: OpenStory, now: datetime) -> str:
     if one.silenced_until is None:
         return ""
     return f"silenced until {words.when(one.silenced_until, now.date())} by {one.silenced_by}"
+
+
+def common_cause(one: Storm) -> str:
+    """Return what most stories of a storm have in common; nothing where it is not known."""
+    if not one.cause:
+        return ""
+    return words.sentence(one.cause) + ("" if one.alike == one.members else f" ({one.alike:,} of {one.members:,})")
+
+
+def stood_in(one: Untold) -> str:
+    """Return who else knows what was not told; nothing where nobody does."""
+    if one.stood_in:
+        return STOOD_IN
+    return f"others were told of {one.elsewhere:,} of them" if one.elsewhere else ""
 
 
 def lasted(one: Ended) -> str:
@@ -101,7 +119,10 @@ def _part(title: str, lines: Sequence[HandedLine], total: int) -> list[HandedLin
 
 
 def _storm_line(one: Storm, now: datetime) -> HandedLine:
-    return HandedLine("", one.title, f"{one.members:,} open, told as one; {_has_it(one, now)}", one.id)
+    failed = f", {failed_of(one)} VMs failed" if one.failed else ""
+    cause = common_cause(one)
+    said = f"{one.members:,} open, told as one{failed}; {_has_it(one, now)}"
+    return HandedLine("", one.title, f"{said}. {cause}" if cause else said, one.id)
 
 
 def _story_line(one: OpenStory, now: datetime) -> HandedLine:
@@ -113,9 +134,9 @@ def _story_line(one: OpenStory, now: datetime) -> HandedLine:
 
 
 def _untold_text(one: Untold, now: datetime) -> str:
-    stood_in = f" ({STOOD_IN})" if one.stood_in else ""
+    others = stood_in(one)
     since = words.when(one.since, now.date())
-    return f"{one.state} since {since}: {what_waits(one)}: {one.why or 'no answer'}{stood_in}"
+    return f"{one.state} since {since}: {what_waits(one)}: {one.why or 'no answer'}{f' ({others})' if others else ''}"
 
 
 def _has_it(one: OpenStory | Storm, now: datetime) -> str:
@@ -152,7 +173,8 @@ def handover_json(found: Handover, external_url: str = "") -> dict[str, Any]:
 
     def storm(one: Storm) -> dict[str, Any]:
         head = {"id": one.id, "url": url(one.id), "title": one.title, "members": one.members}
-        return {**head, "since": iso(one.since), "taken_by": one.taken_by or None}
+        sums = {"failed": one.failed, "total": one.total, "cause": one.cause, "with_that_cause": one.alike}
+        return {**head, **sums, "since": iso(one.since), "taken_by": one.taken_by or None, "takers": dict(one.takers)}
 
     def untold(one: Untold) -> dict[str, Any]:
         return {
@@ -164,6 +186,7 @@ def handover_json(found: Handover, external_url: str = "") -> dict[str, Any]:
             "story": one.story or None,
             "title": one.title,
             "told_in_its_place": one.stood_in,
+            "told_elsewhere": one.elsewhere,
         }
 
     def ended(one: Ended) -> dict[str, Any]:

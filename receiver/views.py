@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from receiver.model import Story
+from receiver.digest_rules import impact_of
+from receiver.model import Digest, Story
 from receiver.store.attempts import Attempt
 from receiver.store.audit import Entry
 from receiver.store.codec import moment_or_none
@@ -30,7 +31,7 @@ def story_json(story: Story, deliveries: Sequence[str]) -> dict[str, Any]:
         "subject": story.subject,
         "state": story.state.value,
         "outcome": story.outcome.value if story.outcome else None,
-        "impact": story.impact.value,
+        "impact": (impact_of(story.digest) if story.digest and story.open else story.impact).value,
         "severity": story.severity,
         "title": story.title,
         "labels": dict(labels),
@@ -63,6 +64,59 @@ def story_json(story: Story, deliveries: Sequence[str]) -> dict[str, Any]:
         "previous": story.previous or None,
         "continued_in": story.continued_in or None,
         "deliveries": list(deliveries),
+        "storm": storm_json(story.digest) if story.digest else None,
+    }
+
+
+def storm_json(digest: Digest) -> dict[str, Any]:
+    """Return what a storm consists of: sums, causes, namespaces, and the first of its stories, those down first."""
+    return {
+        "stories": digest.plans,
+        "open": digest.open,
+        "rerunning": digest.rerunning,
+        "fixed": digest.fixed,
+        "unread": digest.unread,
+        "vms": {
+            "total": digest.total,
+            "failed": digest.failed,
+            "done": digest.done,
+            "running": digest.running,
+            "waiting": digest.waiting,
+            "canceled": digest.canceled,
+            "down": digest.down,
+            "not_recognised": digest.unrecognised,
+        },
+        "causes": [
+            {
+                "id": one.id,
+                "sentence": one.sentence,
+                "owner": one.owner,
+                "remedy": list(one.remedy),
+                "link": one.link,
+                "vms": one.vms,
+                "stories": one.plans,
+                "down": one.down,
+            }
+            for one in digest.causes
+        ],
+        "namespaces": [
+            {"name": one.name, "stories": one.plans, "failed": one.failed, "down": one.down} for one in digest.places
+        ],
+        "members": [
+            {
+                "story": one.story,
+                "name": one.name,
+                "namespace": one.namespace,
+                "state": one.state,
+                "impact": one.impact.value,
+                "failed": one.failed,
+                "total": one.total,
+                "down": one.down,
+                "cause": one.cause or None,
+                "line": one.line,
+            }
+            for one in digest.rows
+        ],
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BindParameter, Column, ColumnElement, and_, bindparam, func, or_, select
 from sqlalchemy import Row as DatabaseRow
 
+from receiver.model import DeliveryState
 from receiver.store import digests
 from receiver.store.codec import ALERT, load
 from receiver.store.engine import Conn
@@ -40,9 +41,20 @@ _SHOWN: Final = or_(c.kind != digests.KIND, IS_OPEN)
 """What stands for a storm is worth a line as long as the storm goes on: each of its stories has a line of its own."""
 _FAILURE: Final = c.kind != digests.KIND
 
+_WORDS: Final = ("told", "would be told", "telling", "muted", "not told", "")
+"""The best first; of who had nothing to hear nothing is said."""
+_SAID: Final[Mapping[str, str]] = {
+    DeliveryState.DELIVERED.value: "told",
+    DeliveryState.DIGEST.value: "told",
+    DeliveryState.SHADOW.value: "would be told",
+    DeliveryState.MUTED.value: "muted",
+    DeliveryState.PARKED.value: "not told",
+    DeliveryState.DEAD.value: "not told",
+    DeliveryState.SKIPPED.value: "",
+}
 _IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
 _RECEIVERS = (
-    select(deliveries.c.story, deliveries.c.receiver)
+    select(deliveries.c.story, deliveries.c.receiver, deliveries.c.state, deliveries.c.delivered)
     .where(deliveries.c.story.in_(_IDS), deliveries.c.moved == "")
     .order_by(deliveries.c.created, deliveries.c.id)
 )
@@ -85,6 +97,8 @@ class Row(NamedTuple):
     receivers: tuple[str, ...]
     """Who is told, in the order in which that was decided."""
     subject: str
+    hear: tuple[tuple[str, str], ...]
+    """How they hear of it, a word of `_WORDS`, and who they are. "telling": it is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +115,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Sums over open stories; a storm's own line is none of them."""
+    """Sums over open stories, the largest first; a storm's own line is none of them."""
 
     by_state: Mapping[str, int]
     by_cause: Mapping[str, int]
@@ -155,8 +169,9 @@ def _sums(alike: Sequence[tuple[Any, ...]], *, capped: bool) -> Counts:
         if one[4]:
             for counter, value in zip(sums, one[:4], strict=True):
                 counter[value] += one[4]
-    state, cause, namespace, impact = sums
-    return Counts(state, cause, namespace, impact, counted=state.total(), capped=capped)
+    # The largest first: whoever shows only some of them shows those that matter.
+    state, cause, namespace, impact = (dict(sorted(one.items(), key=lambda it: (-it[1], it[0]))) for one in sums)
+    return Counts(state, cause, namespace, impact, counted=sum(state.values()), capped=capped)
 
 
 async def changed_since(
@@ -184,20 +199,34 @@ async def members(
 
 async def _light(conn: Conn, rows: Sequence[DatabaseRow[Any]]) -> tuple[Row, ...]:
     told = await _receivers(conn, [row.id for row in rows])
-    return tuple(Row._make((*row[:_AS_THEY_ARE], _taker(row.ack), told.get(row.id, ()), row.subject)) for row in rows)
+    made = []
+    for row in rows:
+        found = told.get(row.id, {})
+        made.append(Row._make((*row[:_AS_THEY_ARE], _taker(row.ack), tuple(found), row.subject, _hear(found))))
+    return tuple(made)
+
+
+def _hear(found: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    by_word: dict[str, list[str]] = defaultdict(list)
+    for name, word in found.items():
+        by_word[word].append(name)
+    return tuple((word, ", ".join(by_word[word])) for word in _WORDS if word and word in by_word)
 
 
 def _taker(ack: str | None) -> str:
     return str(json.loads(ack)["by"]) if ack else ""
 
 
-async def _receivers(conn: Conn, of: Sequence[str]) -> dict[str, tuple[str, ...]]:
+async def _receivers(conn: Conn, of: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return who is told, by story, with the best word of `_WORDS` that holds for any of their destinations."""
     if not of:
         return {}
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+    found: dict[str, dict[str, str]] = defaultdict(dict)
     for one in await conn.execute(_RECEIVERS, {"ids": list(of)}):
-        found[one.story][one.receiver] = None
-    return {story: tuple(names) for story, names in found.items()}
+        heard = one.delivered and one.state != DeliveryState.SHADOW.value
+        word = "told" if heard else _SAID.get(one.state, "telling")
+        found[one.story][one.receiver] = min(found[one.story].get(one.receiver, word), word, key=_WORDS.index)
+    return found
 
 
 async def _chosen(
@@ -255,7 +284,7 @@ async def _judge(conn: Conn, wanted: Filter, rows: Sequence[DatabaseRow[Any]]) -
     told = await _receivers(conn, of) if any(one.name == "receiver" for one in wanted.matchers) else {}
     found: list[bool] = []
     for row in rows:
-        values = _values(row, labels.get(row.id, {}), told.get(row.id, ()))
+        values = _values(row, labels.get(row.id, {}), tuple(told.get(row.id, ())))
         found.append(all(matches(one, values) for one in wanted.matchers))
     return found
 

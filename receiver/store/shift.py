@@ -5,7 +5,7 @@ Every list is bounded by MOST rows and comes with the number of all; sums are ma
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +16,7 @@ from receiver.config.model import CAPACITY_SHORT
 from receiver.model import Alert, AlertStatus, DeliveryState, Impact, Outcome
 from receiver.model.handed import HANDOVER
 from receiver.store import digests, inbox, jobs
-from receiver.store.codec import ALERT, load
+from receiver.store.codec import ACK, ALERT, load
 from receiver.store.engine import NOW, Conn
 from receiver.store.filters import IS_OPEN, Filter, conditions
 from receiver.store.own_alerts import SOURCE as OWN
@@ -60,6 +60,15 @@ class Storm:
     ack: str | None
     members: frozenset[str]
     """Open stories."""
+    failed: int = 0
+    """VMs of these, and of how many."""
+    total: int = 0
+    cause: str = ""
+    """What most of them have in common, in a sentence; empty where none is known."""
+    alike: int = 0
+    """So many of them have that cause."""
+    takers: tuple[tuple[str, int], ...] = ()
+    """Who took how many of them."""
 
 
 def _real(sees: Sees) -> list[ColumnElement[bool]]:
@@ -99,19 +108,34 @@ async def storms(conn: Conn, sees: Sees) -> tuple[Storm, ...]:
         return ()
     shown = c.kind == digests.KIND, c.test.is_(False), IS_OPEN
     heads = (await conn.execute(select(c.id, c.title, c.opened, c.ack).where(*shown).limit(MOST))).all()
-    members: dict[str, set[str]] = defaultdict(set)
-    joined = select(d.digest, d.story).join(stories, c.id == d.story).where(IS_OPEN, *_real(sees))
+    members: dict[str, dict[str, Row[Any]]] = defaultdict(dict)
+    joined = (
+        select(d.digest, d.story, c.failed, c.total, c.cause_text, c.ack)
+        .join(stories, c.id == d.story)
+        .where(IS_OPEN, *_real(sees))
+    )
     joined = joined.where(d.digest.in_([head.id for head in heads]), d.digest != "").limit(MOST_MEMBERS)
     for row in await conn.execute(joined):
-        members[row.digest].add(row.story)
+        members[row.digest][row.story] = row
     told: set[str] = set()
     found: list[Storm] = []
     for head in sorted(heads, key=lambda one: (-len(members[one.id]), one.opened)):
-        own = members[head.id] - told
+        own = [row for story, row in members[head.id].items() if story not in told]
         if own:
-            found.append(Storm(head.id, head.title, head.opened, head.ack, frozenset(own)))
-            told |= own
+            found.append(_storm(head, own))
+            told |= found[-1].members
     return tuple(found)
+
+
+def _storm(head: Row[Any], own: Sequence[Row[Any]]) -> Storm:
+    causes = Counter(row.cause_text for row in own if row.cause_text)
+    cause, alike = min(causes.items(), key=lambda it: (-it[1], it[0]), default=("", 0))
+    takers = Counter(load(ACK, row.ack).by for row in own if row.ack)
+    ids = frozenset(row.story for row in own)
+    failed, total = sum(row.failed for row in own), sum(row.total for row in own)
+    return Storm(
+        head.id, head.title, head.opened, head.ack, ids, failed, total, cause, alike, tuple(takers.most_common())
+    )
 
 
 async def stuck(conn: Conn, sees: Sees) -> frozenset[str]:
@@ -166,18 +190,24 @@ async def silences_ending(conn: Conn, within_s: float, sees: Sees) -> Found:
 async def dead(conn: Conn, since_s: float, sees: Sees) -> Found:
     """Return dead letters of stories that are open, or changed in the time: `label`, `title`, `error`, `since`, …"""
     since = func.coalesce(d.waiting_since, d.created).label("since")
-    other = deliveries.alias()
-    instead = func.substr(other.c.fallback_for, 1, func.length(d.label) + 2) == d.label + ": "
-    stood_in = exists().where(other.c.story == d.story, instead).label("stood_in")
-    query = select(d.id, d.story, c.title, d.label, d.error, since, stood_in).join(stories, c.id == d.story)
+    query = select(d.id, d.story, c.title, d.label, d.destination, d.error, since, _stood_in().label("stood_in"))
+    query = query.join(stories, c.id == d.story)
     recent = or_(IS_OPEN, c.updated >= NOW - since_s)
     query = query.where(d.state == DeliveryState.DEAD.value, recent, *_told(sees))
     return await _found(conn, query.order_by(d.created.desc(), d.id))
 
 
+def _stood_in() -> ColumnElement[bool]:
+    """Return whether others were told in place of a delivery."""
+    other = deliveries.alias()
+    instead = func.substr(other.c.fallback_for, 1, func.length(d.label) + 2) == d.label + ": "
+    return exists().where(other.c.story == d.story, instead)
+
+
 async def waiting(conn: Conn, sees: Sees) -> Found:
     """Return destinations at which something is late: `destination`, `label`, `number`, `since`, `why`, `parked`.
 
+    `elsewhere` of the number others were told in its place.
     `number` of a parked one counts what waits there; who may not see everything sees it only where it is theirs.
     """
     put_aside = and_(d.state == DeliveryState.PARKED.value, or_(d.due.is_not(None), d.error == GONE))
@@ -188,6 +218,7 @@ async def waiting(conn: Conn, sees: Sees) -> Found:
         d.destination,
         func.min(d.label).label("label"),
         func.count().label("number"),
+        func.count(case((_stood_in(), 1))).label("elsewhere"),
         func.coalesce(destinations.c.since, func.min(func.coalesce(d.waiting_since, d.created))).label("since"),
         func.coalesce(func.nullif(destinations.c.reason, ""), func.max(d.error)).label("why"),
         (parked > 0).label("parked"),

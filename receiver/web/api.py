@@ -5,19 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receiver.clock import Clock
 from receiver.config.model import Config
 from receiver.guard import page
 from receiver.rendering import Renderer
 from receiver.store import attempts, deliveries, filters, listing, overview, presses, reading
 from receiver.store.engine import Conn, Store
+from receiver.store.filters import Filter
+from receiver.store.overview import Counts
 from receiver.views import delivery_json, press_json, story_json
+from receiver.web.lately import Lately
 from receiver.web.viewers import Viewer, Viewers, is_shown, sight, viewer_of
 from receiver.wire import clean
 
@@ -33,6 +38,7 @@ class Shown(Protocol):
     """What is shown: `receiver.service.Service`."""
 
     config: Config
+    clock: Clock
     store: Store | None
     words: Renderer | None
     viewers: Viewers
@@ -47,16 +53,43 @@ class Api:
 
     def __init__(self, service: Shown) -> None:
         self._service = service
+        self._sums: Lately[Filter, Counts] = Lately(service.clock)
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
         return [
-            Route("/api/v1/stories", self._guard(_stories)),
+            Route("/api/v1/stories", self._guard(self._stories)),
             Route("/api/v1/stories/{id}", self._guard(_story)),
             Route("/api/v1/stories/{id}/presses", self._guard(_presses)),
             Route("/api/v1/deliveries", self._guard(_deliveries)),
             Route("/api/v1/deliveries/{id}", self._guard(_delivery)),
         ]
+
+    async def _stories(self, request: Request, store: Store) -> Response:
+        limit, cursor = _page(request)
+        with_counts = request.query_params.get("counts", "false")
+        if with_counts not in ("true", "false"):
+            raise BadQueryError("counts must be true or false")
+        viewer = viewer_of(request)
+        sees = await sight(viewer, store)
+        try:
+            wanted = filters.parse(request.query_params.multi_items(), sees=sees)
+        except ValueError as error:
+            raise BadQueryError(str(error)) from None
+
+        async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None, dict[str, Any]]:
+            ids, following = await overview.ids(conn, wanted, cursor, limit)
+            known = await reading.wholes(conn, ids)
+            found = [known[one] for one in ids if one in known]
+            items = [story_json(one.story, [row.id for row in one.deliveries]) for one in found]
+            more: dict[str, Any] = {}
+            if with_counts == "true":
+                every = replace(wanted, states=())
+                more["counts"] = asdict(await self._sums.of(every, lambda: overview.counts(conn, every)))
+            return items, _cursor(*following) if following is not None else None, more
+
+        items, following, more = await store.browse(read)
+        return _listed(items, following, viewer, more)
 
     def _guard(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
@@ -77,26 +110,6 @@ def held(request: Request) -> str:
 
 def _error(status: int, text: str) -> Response:
     return JSONResponse({"error": text}, status_code=status)
-
-
-async def _stories(request: Request, store: Store) -> Response:
-    limit, cursor = _page(request)
-    viewer = viewer_of(request)
-    sees = await sight(viewer, store)
-    try:
-        wanted = filters.parse(request.query_params.multi_items(), sees=sees)
-    except ValueError as error:
-        raise BadQueryError(str(error)) from None
-
-    async def read(conn: Conn) -> tuple[list[dict[str, Any]], str | None]:
-        ids, following = await overview.ids(conn, wanted, cursor, limit)
-        known = await reading.wholes(conn, ids)
-        found = [known[one] for one in ids if one in known]
-        items = [story_json(one.story, [row.id for row in one.deliveries]) for one in found]
-        return items, _cursor(*following) if following is not None else None
-
-    items, following = await store.browse(read)
-    return _listed(items, following, viewer)
 
 
 async def _story(request: Request, store: Store) -> Response:
@@ -149,10 +162,12 @@ async def _delivery(request: Request, store: Store) -> Response:
     return JSONResponse(item)
 
 
-def _listed(items: list[dict[str, Any]], following: str | None, viewer: Viewer) -> Response:
+def _listed(
+    items: list[dict[str, Any]], following: str | None, viewer: Viewer, more: Mapping[str, Any] | None = None
+) -> Response:
     """Return a page, with why something may be missing from it."""
     notes = {"missing": list(viewer.notes)} if viewer.notes else {}
-    return JSONResponse({"items": items, "next": following, **notes})
+    return JSONResponse({"items": items, "next": following, **(more or {}), **notes})
 
 
 def _page(request: Request) -> tuple[int, tuple[float, str] | None]:

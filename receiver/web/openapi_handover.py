@@ -9,6 +9,7 @@ from receiver.web.openapi_primitives import (
     FRACTION,
     MOMENT,
     NUMBER,
+    NUMBERS,
     TEXT,
     YES_OR_NO,
     Schema,
@@ -33,10 +34,22 @@ HANDOVER: Final[dict[str, Schema]] = {
                 vms_down=NUMBER,
                 vms_down_at_least=YES_OR_NO,
                 nobody_has=NUMBER,
-                outcomes={"type": "object", "additionalProperties": NUMBER},
+                outcomes=NUMBERS,
             ),
             storms=list_of(
-                given(id=TEXT, url=or_null(TEXT), title=TEXT, members=NUMBER, since=MOMENT, taken_by=or_null(TEXT))
+                given(
+                    id=TEXT,
+                    url=or_null(TEXT),
+                    title=TEXT,
+                    members=NUMBER,
+                    failed={**NUMBER, "description": "VMs, of `total`."},
+                    total=NUMBER,
+                    cause={**TEXT, "description": "What most of its stories have in common."},
+                    with_that_cause={**NUMBER, "description": "So many of its stories."},
+                    since=MOMENT,
+                    taken_by=or_null(TEXT),
+                    takers={**NUMBERS, "description": "Who took how many of its stories."},
+                )
             ),
             open={**first_of(ref("OpenStory")), "description": "Neither of a storm nor stuck, the worst first."},
             stuck=first_of(ref("OpenStory")),
@@ -84,6 +97,7 @@ HANDOVER: Final[dict[str, Schema]] = {
         number={**NUMBER, "description": "Messages that wait there."},
         story=or_null(TEXT),
         title=TEXT,
-        told_in_its_place=YES_OR_NO,
+        told_in_its_place={**YES_OR_NO, "description": "Others know all of it."},
+        told_elsewhere={**NUMBER, "description": "Messages of these that others were told of."},
     ),
 }

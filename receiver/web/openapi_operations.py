@@ -41,7 +41,7 @@ from receiver.web.openapi_parts import (
     limit,
     parameter,
 )
-from receiver.web.openapi_primitives import DURATION, NUMBER, TEXT, Schema, given, list_of, ref
+from receiver.web.openapi_primitives import DURATION, NUMBER, TEXT, YES_OR_NO, Schema, given, list_of, ref
 from receiver.web.pages.routes import PATH as ROUTES
 
 _ON: Final[Schema] = answer("In force.", PLAIN)
@@ -101,6 +101,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         query=(
             any_of("state", StoryState),
             *CHOSEN,
+            parameter("counts", "With sums of the open stories that fit the other filters.", YES_OR_NO),
             LIMIT,
             CURSOR,
         ),

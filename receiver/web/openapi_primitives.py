@@ -18,6 +18,7 @@ FRACTION: Final[Schema] = {"type": "number"}
 YES_OR_NO: Final[Schema] = {"type": "boolean"}
 MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 TEXTS: Final[Schema] = {"type": "object", "additionalProperties": TEXT}
+NUMBERS: Final[Schema] = {"type": "object", "additionalProperties": NUMBER}
 DURATION: Final[Schema] = TypeAdapter(Duration).json_schema()
 
 

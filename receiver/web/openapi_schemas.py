@@ -36,6 +36,7 @@ from receiver.web.openapi_primitives import (
     taken,
 )
 from receiver.web.openapi_status import STATUS
+from receiver.web.openapi_storm import STORM, STORY_COUNTS, counted
 
 _BY: Final[Schema] = {**TEXT, "description": "Who acts, where the way of signing in does not say it."}
 _VIA: Final = one_of((SLACK, PAGERDUTY, COMMAND_LINE, API, PAGE))
@@ -103,11 +104,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
         previous=or_null(TEXT),
         continued_in=or_null(TEXT),
         deliveries={**list_of(TEXT), "description": "Ids of what shows it."},
+        storm={**or_null(ref("Storm")), "description": "Of what stands for a storm: what it consists of."},
     ),
+    "Storm": STORM,
     "StoryAlert": given(
         fingerprint=TEXT, status=one_of(AlertStatus), startsAt=MOMENT, endsAt=or_null(MOMENT), labels=TEXTS
     ),
-    "Stories": filtered(page_of("Story")),
+    "Stories": counted(filtered(page_of("Story"))),
+    "StoryCounts": STORY_COUNTS,
     "Press": given(
         at=MOMENT,
         action={**TEXT, "description": "What was asked for, such as acknowledge, silence or move."},

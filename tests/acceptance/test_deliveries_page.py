@@ -154,7 +154,7 @@ async def test_a_parked_destination_says_why_and_when_it_is_asked_again(tmp_path
         assert (chat["state"], chat["reason"], chat["parked"], chat["dead"]) == ("parked", "is_archived", 2, 0)
         assert chat["since"] < chat["next"]
         text = await shown(service)
-        assert re.search(r"parked</span>\s+since .*: is_archived; asked again in", text)
+        assert re.search(r"parked</span>\s+since .*: Slack answered is_archived: .*; asked again in", text)
 
 
 async def test_a_destination_that_left_the_configuration_is_remembered(tmp_path: Path) -> None:

@@ -176,6 +176,36 @@ async def test_answers_of_a_service_with_stories_are_as_described(tmp_path: Path
         await it.ask("PUT", "/-/reload", 200)
 
 
+async def test_json_holds_the_sums_that_pages_show(tmp_path: Path) -> None:
+    async with told(tmp_path) as it:
+        wave = (failed(f"00000000-0000-4000-8000-1{n:011}", f"wave-{n}") for n in range(8))
+        await it.service.post(*(alert(one) for one in wave))
+        await it.service.idle()
+        (storm,) = (await it.ask("GET", "/api/v1/handover", 200))["storms"]
+
+        async def counted() -> bool:  # a storm counts its stories a little later
+            sums = (await it.ask("GET", "/api/v1/stories/{id}", 200, storm["id"]))["storm"]
+            return sums["open"] == storm["members"] == len(sums["members"]) > 1
+
+        await it.service.until(counted)
+        found = await it.ask("GET", "/api/v1/stories/{id}", 200, storm["id"])
+        page = await it.ask("GET", "/stories/{id}", 200, storm["id"])
+        for one in found["storm"]["members"]:
+            assert f'href="/stories/{one["story"]}"' in page
+            assert (await it.ask("GET", "/api/v1/stories/{id}", 200, one["story"]))["storm"] is None
+        await it.ask("GET", "/api/v1/stories", 400, params={"counts": "perhaps"})
+        assert "counts" not in await it.ask("GET", "/api/v1/stories", 200)
+        counts = (await it.ask("GET", "/api/v1/stories", 200, params={"counts": "true", "limit": 1}))["counts"]
+        listed = await it.ask("GET", "/", 200)
+        shown = re.findall(r"<span>([^<]+)</span> <b>(\d+)</b>", listed)
+        sums = [*counts["by_cause"].items(), *counts["by_namespace"].items()]
+        assert [(name, int(number)) for name, number in shown] == [
+            (name or ("not recognised" if at < len(counts["by_cause"]) else "not known"), number)
+            for at, (name, number) in enumerate(sums)
+        ]
+        assert counts["counted"] == sum(counts["by_state"].values()) == 10
+
+
 async def test_what_is_refused_is_refused_as_described(tmp_path: Path) -> None:
     async with told(tmp_path) as it:
         document = it.document

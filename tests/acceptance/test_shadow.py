@@ -123,6 +123,8 @@ async def test_pages_status_and_metrics_say_so(tmp_path: Path) -> None:
             await service.post(alert(failed()))
             await vendors.until(lambda v: len(v.slack_roots()) == 1)
             await service.idle()
+            listed = (await service.http.get(f"{service.url}/")).text
+            assert "· told platform · would be told payments" in listed, "nobody of payments was told"
             number = (await service.stories())[0]["id"]
             for path in ("/", "/deliveries", "/routes", "/handover", "/status", f"/stories/{number}"):
                 page = (await service.http.get(service.url + path)).text

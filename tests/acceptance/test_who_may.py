@@ -255,6 +255,37 @@ async def test_nothing_is_changed_where_another_site_makes_a_browser_ask(tmp_pat
             assert (await it.ask(own, VIEWER, **headers))[0] == 200
 
 
+async def test_people_are_refused_by_a_page_and_not_led_where_they_may_not_go(tmp_path: Path) -> None:
+    html = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+    async with told(tmp_path) as it:
+        rows = {row.key: row for row in ROWS}
+        for who, method, path, more, status, said in (
+            (VIEWER, "GET", "/status", {}, 403, "For admins only"),
+            (ANONYMOUS, "GET", "/", {}, 401, "Not signed in"),
+            (ADMIN, "POST", "/stories/{id}/acknowledge", {"Sec-Fetch-Site": "cross-site"}, 403, "another site"),
+        ):
+            answer = await it.ask(rows[method, path], who, **html, **more)
+            assert answer[0] == status
+            assert f"<h1>{said}" in answer[1] or said in answer[1]
+            assert answer[1].startswith("<!doctype html>")
+            plain = await it.ask(rows[method, path], who, **more)
+            assert (plain[0], json.loads(plain[1]).keys()) == (status, {"error"})
+        assert json.loads((await it.ask(rows["GET", "/api/v1/status"], VIEWER, **html))[1])["error"]
+        for who, led in ((VIEWER, False), (ADMIN, True), (MACHINE, True)):
+            _, page = await it.ask(rows["GET", "/handover"], who)
+            assert ('href="/status"' in page) is led, who
+            assert 'href="/deliveries"' in page
+        nowhere = await it.service.http.get(f"{it.service.url}/nowhere", headers=html)
+        assert (nowhere.status_code, 'href="/status"' in nowhere.text) == (404, False)
+        policy = await it.service.http.get(f"{it.service.url}/status", headers=html)
+        assert "unsafe" not in policy.headers["content-security-policy"]
+        wrong = await it.service.http.get(f"{it.service.url}/deliveries/retry/x", headers={**html, **WHO[ADMIN]})
+        assert wrong.text.startswith("<!doctype html>")
+        form = await it.service.http.get(f"{it.service.url}/stories/X/acknowledge", headers={**html, **WHO[ADMIN]})
+        assert (form.status_code, form.headers["allow"]) == (405, "POST")
+        assert "<h1>GET is not taken at" in form.text
+
+
 async def test_who_acted_stands_in_the_audit_by_name(tmp_path: Path) -> None:
     async with told(tmp_path) as it:
         for who in (STRANGER, VIEWER):

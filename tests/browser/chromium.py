@@ -77,6 +77,7 @@ class Variant:
     scheme: Literal["light", "dark"] = "light"
     size: Literal["phone", "desktop"] = "desktop"
     javascript: bool = True
+    zone: str = "UTC"
 
     def __str__(self) -> str:
         return f"{self.size}-{self.scheme}" + ("" if self.javascript else "-noscript")
@@ -94,7 +95,7 @@ class Variant:
             "java_script_enabled": self.javascript,
             "reduced_motion": "reduce",
             "locale": "en-GB",
-            "timezone_id": "UTC",
+            "timezone_id": self.zone,
         }
 
 

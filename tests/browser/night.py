@@ -3,7 +3,8 @@
 The service runs between fake vendors and a fake API server. Writes FOLDER/site.json when all of it has happened:
 its address, and the ids of the stories by these names:
 
-    open          3 of 20 VMs failed, cause recognised in 3 logs; told to Slack, PagerDuty and Jira
+    open          3 of 20 VMs failed, cause recognised in 3 logs; told to Slack, PagerDuty and Jira, and to a channel
+                  that its namespace asks for by an annotation
     rerunning     somebody started the plan again
     fixed         the new run went well
     acknowledged  somebody took it
@@ -12,6 +13,7 @@ its address, and the ids of the stories by these names:
     dead          Slack refuses the message itself: a dead letter, told to the root receiver
     parked        the channel does not exist any more: parked, told to the root receiver; its log is hostile
     digest        one of six plans that failed at once, told as one
+    storm         what stands for these six
 """
 
 from __future__ import annotations
@@ -178,8 +180,15 @@ def configured(vendors: FakeVendors, folder: Path) -> Path:
             f"{{namespaces: ['{'mig-team-b' if name == 'billing' else f'mig-{name}'}', '{name}'], receiver: {name}}}"
         )
     route = f"{{receiver: platform, routes: [{', '.join(routes)}]}}"
-    head = top(digest_after="4")
+    head = top(digest_after="4") + "\nnamespace_routing: {allow: {slack_channels: ['#mig-*']}}\n"
     return routes_yaml(vendors, folder, top=head, receivers=receivers, route=route)
+
+
+def asking(namespace: str, channel: str) -> Obj:
+    """Return a namespace whose owners ask for a channel of theirs."""
+    wish = {"mtv-receiver.io/slack-channel": channel}
+    metadata = {"name": namespace, "uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, namespace)), "annotations": wish}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 async def live_migration_stands_still(api: KubernetesApi) -> None:
@@ -243,7 +252,8 @@ async def play(service: Running, vendors: FakeVendors, api: KubernetesApi) -> di
 
     await service.until(as_told, timeout=60)
     await service.idle(timeout=60)
-    return ids
+    handed = (await service.http.get(f"{service.url}/api/v1/handover")).json()
+    return {**ids, "storm": handed["storms"][0]["id"]}
 
 
 async def serve(folder: Path) -> None:
@@ -251,16 +261,20 @@ async def serve(folder: Path) -> None:
     # What takes half a minute otherwise.
     watch_pace.EVERY_S = waits.VIEW_EVERY_S = 0.3
     waits.SWEEP_EVERY_S = watch.ASK_AGAIN_S = 0.5
-    async with (
-        FakeVendors() as vendors,
-        cluster(folder) as api,
-        running(configured(vendors, folder), vendors) as service,
-    ):
-        stories = await play(service, vendors, api)
-        ready = folder / "site.json.part"
-        ready.write_text(json.dumps({"url": service.url, "stories": stories}))
-        ready.rename(folder / "site.json")
-        await asyncio.to_thread(sys.stdin.read)
+    async with FakeVendors() as vendors, cluster(folder) as api:
+        # Before the service looks: what a namespace asks for counts from the first story on.
+        await api.apply(asking("mig-payments", "#mig-payments-war-room"))
+        await api.apply(asking("mig-erp", "#general"))
+        async with running(configured(vendors, folder), vendors) as service:
+            await hand_out(folder, service, await play(service, vendors, api))
+
+
+async def hand_out(folder: Path, service: Running, stories: Mapping[str, str]) -> None:
+    """Say where all of it is; serve it until standard input ends."""
+    ready = folder / "site.json.part"
+    ready.write_text(json.dumps({"url": service.url, "stories": dict(stories)}))
+    ready.rename(folder / "site.json")
+    await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ PAGES = (
     Page("story-fixed", lambda site: f"/stories/{site.stories['fixed']}"),
     Page("story-stuck", lambda site: f"/stories/{site.stories['stuck']}"),
     Page("story-hostile", lambda site: f"/stories/{site.stories['parked']}"),
+    Page("story-storm", lambda site: f"/stories/{site.stories['storm']}"),
     Page("log", lambda site: f"/stories/{site.stories['open']}/logs/1?find=error"),
     Page("handover", lambda _: "/handover?since=12h"),
     Page("routes", lambda _: "/routes"),

@@ -10,7 +10,6 @@ import pytest
 from tests.browser.chromium import VARIANTS, Variant, Visitor, axe, keyboard_walk, overflow, reachable
 from tests.browser.pages import PAGES, Page
 
-AXED = tuple(one for one in VARIANTS if str(one) != "phone-dark")
 # What scripts may add: times as the reader's clock has them, something to press or to type into, how things go.
 COMFORT = "time, button, label, input, select, textarea, noscript, [role=status], [data-live-status]"
 every_page = pytest.mark.parametrize("page", PAGES, ids=str)
@@ -35,7 +34,7 @@ def test_a_page_has_its_landmarks_and_fits(visit: Visitor, page: Page, variant: 
 
 
 @every_page
-@pytest.mark.parametrize("variant", AXED, ids=str)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_a_page_can_be_read_by_everybody(visit: Visitor, page: Page, variant: Variant) -> None:
     found = axe(visit(page.path(visit.site), variant, bypass_csp=True))
     assert not found, "\n".join(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from receiver.guard import open_to_all
 from receiver.http import own_version
 from receiver.rendering import words
 from receiver.rendering.markup import safe_url
+from receiver.web.pages.answers import answered
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -41,6 +42,8 @@ NAVIGATION: Final = (
     ("/status", "Status"),
     ("/runbooks/", "Runbooks"),
 )
+FOR_ADMINS: Final = frozenset({"/status"})
+"""Who may not see them is not led there."""
 _WEB: Final = Path(__file__).resolve().parents[1]
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _A_YEAR: Final = "public, max-age=31536000, immutable"
@@ -70,12 +73,19 @@ class Site:
             {
                 "path": request.url.path,
                 "user": user,
+                "navigation": self._navigation(request),
                 "now": self._service.clock.now(),
                 "shadow": self._service.config.shadow_notice,
                 **values,
             }
         )
         return HTMLResponse(text, status, HEADERS)
+
+    def _navigation(self, request: Request) -> Sequence[tuple[str, str]]:
+        """Return the pages that somebody may see; of who did not sign in nothing is known."""
+        viewer = getattr(request.state, "viewer", None)
+        admin = viewer.admin if viewer is not None else self._service.config.web.visibility is None
+        return [one for one in NAVIGATION if admin or one[0] not in FOR_ADMINS]
 
     def fragment(self, template: str, macro: str, *values: Any) -> str:
         """Return a piece of a page: what a macro of a template makes of these values."""
@@ -104,13 +114,17 @@ class Site:
         made.globals |= {
             "url": self.url,
             "static": lambda name: self.url(f"/static/{name}", v=self._files[name][1]),
-            "navigation": NAVIGATION,
             "version": own_version(),
             "when": when,
             "duration": words.duration,
             "count": words.count,
         }
-        made.filters |= {"safe_url": safe_url, "codes": codes, "number": lambda number: f"{number:,}"}
+        made.filters |= {
+            "safe_url": safe_url,
+            "codes": codes,
+            "answered": answered,
+            "number": lambda number: f"{number:,}",
+        }
         return made
 
     @cached_property
@@ -133,14 +147,15 @@ class Site:
         return Response(content, media_type=_TYPES[Path(name).suffix], headers=headers)
 
 
-def when(at: datetime | float | None) -> Markup:
-    """Return a time in UTC, which scripts turn into the reader's own; empty for None."""
+def when(at: datetime | float | None, seconds: bool = False) -> Markup:
+    """Return a time in UTC, as logs and messages have it; scripts shorten it. Empty for None."""
     if at is None:
         return Markup()
-    moment = datetime.fromtimestamp(at, UTC) if isinstance(at, float | int) else at
+    moment = (datetime.fromtimestamp(at, UTC) if isinstance(at, float | int) else at).astimezone(UTC)
     iso = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    clock, mark = (f"{moment:%H:%M:%S}", " data-seconds") if seconds else (f"{moment:%H:%M}", "")
     # Nothing of a time needs to be escaped, and a list has a hundred of them.
-    return Markup(f'<time datetime="{iso}">{moment:%d %b %H:%M} UTC</time>')  # noqa: S704
+    return Markup(f'<time datetime="{iso}"{mark}>{moment.day} {moment:%b} {clock} UTC</time>')  # noqa: S704
 
 
 def codes(text: str) -> Markup:

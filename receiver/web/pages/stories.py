@@ -33,6 +33,8 @@ STATES: Final = (
     (StoryState.RESOLVED.value, "Closed"),
     ("all", "All"),
 )
+NO_CAUSE: Final = 'cause=""'
+"""A matcher."""
 KEYS: Final = ("state", "impact", "receiver", "namespace", "cause", "cluster", "severity", "matcher", "q")
 
 
@@ -92,6 +94,7 @@ def routes(service: Listed, site: Site) -> list[Route]:
             older=cursor_of(found.next) if found.next else "", first=before is None, shown_counts=SHOWN_COUNTS,
             without=lambda key, value="": without(chosen.said, key, value),
             adding=lambda key, value: {**chosen.said, key: [value]},
+            tallied=lambda key, name: tallied(chosen.said, key, name),
         )  # fmt: skip
 
     return [Route("/", guarded(service, listed, HEADERS))]
@@ -110,6 +113,18 @@ def chosen_of(request: Request, sees: frozenset[tuple[str, str]] | None) -> Chos
     pairs = [(key, one) for key, values in said.items() for one in values if key != "state"]
     pairs += [("state", one) for one in (OPEN if not states else () if "all" in states else states)]
     return Chosen(replace(filters.parse(pairs), sees=sees), said)
+
+
+def tallied(said: Mapping[str, Sequence[str]], key: str, name: str) -> dict[str, list[str]]:
+    """Return the filters that show what a sum of open stories counts; nothing where none can say it.
+
+    No label of a cause stands beside what the list knows, so a matcher finds those that have none. A namespace that is
+    not known may yet be one that the alert names.
+    """
+    others = {one: list(values) for one, values in said.items() if one not in ("state", key)}
+    if name:
+        return {**others, key: [name]}
+    return {**others, "matcher": [*others.get("matcher", []), NO_CAUSE]} if key == "cause" else {}
 
 
 def without(said: Mapping[str, Sequence[str]], key: str, value: str = "") -> dict[str, list[str]]:

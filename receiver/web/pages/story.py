@@ -17,7 +17,7 @@ from starlette.routing import Route
 from receiver.actions import PAGE, Actions, Actor
 from receiver.guard import Guarding
 from receiver.guard import page as guarded
-from receiver.model import Story, StoryState, Wanted
+from receiver.model import Story, StoryState, VMCounts, Wanted
 from receiver.rendering import Renderer
 from receiver.rendering.build import build
 from receiver.store import attempts, presses, reading
@@ -27,6 +27,7 @@ from receiver.store.engine import Conn, Store
 from receiver.store.presses import Press
 from receiver.web.pages import story_parts as parts
 from receiver.web.pages.site import HEADERS, Served, Site
+from receiver.web.pages.storm_parts import storm_of
 from receiver.web.viewers import is_shown, viewer_of
 from receiver.wire import clean
 
@@ -186,6 +187,8 @@ class StoryPages:
             message = self._service.words.root(wanted, "slack")
             context = build(wanted, "page", "full")
         evidence, now = story.evidence, self._service.clock.now()
+        storm = storm_of(story.digest) if story.digest else None
+        counts = evidence.counts if evidence else storm.counts if storm else VMCounts()
         pressed = held.pressed[-1] if held.pressed else None
         answered = pressed is not None and now.timestamp() - pressed.at < NEW_S and pressed.via == PAGE
         return {
@@ -194,7 +197,11 @@ class StoryPages:
             "title": message.title if message else story.title,
             "context": context,
             "stale": bool(context and context.stale),
-            "bar": parts.parts_of(evidence) if evidence else (),
+            "storm": storm,
+            "later": parts.later_run(story),
+            "impact": (storm.impact if storm and story.open else story.impact).value,
+            "bar": parts.parts_of(counts),
+            "total": counts.total,
             "pipeline": parts.pipeline_of(evidence) if evidence else (),
             "vms": parts.vms_of(evidence) if evidence else (),
             "logs": parts.logs_of(evidence) if evidence else (),

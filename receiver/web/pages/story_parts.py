@@ -10,15 +10,27 @@ from typing import Final
 
 from receiver.enrichers.lines import clean, most_telling
 from receiver.keeping import unpack
-from receiver.model import Change, Evidence, LogExcerpt, Story, VMFailure
+from receiver.model import (
+    Change,
+    Evidence,
+    LogExcerpt,
+    Outcome,
+    PlanPhase,
+    Story,
+    StoryState,
+    VMCounts,
+    VMFailure,
+)
 from receiver.model.naming import named_by
 from receiver.rendering.machines import likeness
+from receiver.rendering.words import when
 from receiver.store.attempts import Attempt
 from receiver.store.codec import moment
 from receiver.store.deliveries import DeliveryRow
 from receiver.store.links import link_of
 from receiver.store.listing import shown_state
 from receiver.store.presses import Press
+from receiver.web.pages.answers import answered, tried
 
 MAX_LOGS: Final = 12
 """Logs whose decisive lines stand on the page; all of them have a page of their own."""
@@ -113,6 +125,17 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
+class LaterRun:
+    """A run after the one that is known: it goes on, or went well."""
+
+    name: str
+    state: str
+    tone: str
+    at: datetime
+    """When it was seen so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tellings:
     """What one destination was told."""
 
@@ -127,9 +150,22 @@ class Tellings:
         return tuple(f"{one.text} ({one.route})" if one.route else one.text for one in self.row.reasons)
 
 
-def parts_of(evidence: Evidence) -> tuple[Part, ...]:
+def later_run(story: Story) -> LaterRun | None:
+    """Return the run that followed the failed one that is known; None where there is none."""
+    known = story.evidence
+    if known is not None and known.phase is not PlanPhase.FAILED:
+        return None
+    name = f"Run {known.run_number + 1}" if known and known.run_number else "A new run"
+    if story.state is StoryState.RERUNNING:
+        seen = [one.at for one in story.timeline if one.change is Change.RERUN]
+        return LaterRun(name, "goes on", "again", seen[-1] if seen else story.updated)
+    if story.outcome is Outcome.FIXED and known is not None:
+        return LaterRun("A later run", "went well", "good", story.closed or story.updated)
+    return None
+
+
+def parts_of(counts: VMCounts) -> tuple[Part, ...]:
     """Return how the VMs of a run stand, for a bar; empty where that is not known."""
-    counts = evidence.counts
     every = (
         Part("failed", counts.failed, "bad"),
         Part("done", counts.succeeded, "good"),
@@ -230,7 +266,8 @@ def _begins(text: str, line: str) -> bool:
 
 def _title(one: LogExcerpt) -> str:
     name = " · ".join(part for part in (one.vm, one.container or one.pod) if part)
-    return f"{name or 'log'}{' (before its restart)' if one.previous else ''}"
+    kept = f" (kept at {when(one.seen_at)})" if one.seen_at else ""
+    return f"{name or 'log'}{' (before its restart)' if one.previous else ''}{kept}"
 
 
 def _file(one: LogExcerpt) -> str:
@@ -257,23 +294,15 @@ def timeline_of(story: Story, told: Sequence[Tellings], pressed: Sequence[Press]
         why = "; ".join(one.reasons)
         found.append(Happening(moment(one.row.created), "routed", f"Routed to {one.row.label}: {why}"))
         for each in one.tries:
-            status = f" {each.status}" if each.status is not None else ""
-            said = each.outcome or "no answer yet"
-            error = f": {each.error}" if each.error else ""
+            error = f": {answered(each.error, one.row.kind)}" if each.error else ""
+            status = f" (HTTP {each.status})" if each.status is not None else ""
             tone = "" if each.outcome == "ok" else "warn"
-            text = f"{one.row.label}: {each.op} of {_part(each.part)}, {said}{status}{error}"
+            text = f"{one.row.label}: {tried(each.op, each.part, one.row.kind, each.outcome)}{error}{status}"
             found.append(Happening(moment(each.ended or each.started), "told", text, tone))
     for press in pressed:
         text = f"{press.by} ({press.via}) asked to {press.action}: {press.text}"
         found.append(Happening(moment(press.at), "pressed", text, "" if press.done else "warn"))
     return tuple(sorted(found, key=lambda one: one.at, reverse=True))
-
-
-def _part(name: str) -> str:
-    """Say which part of a delivery a try was about."""
-    if name == "root":
-        return "what it shows"
-    return "a log" if name.startswith("file-") else f"the entry {name}"
 
 
 def named(story: Story) -> tuple[tuple[str, str], ...]:

@@ -3,19 +3,26 @@
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
-// Times in the reader's own zone; the exact time in UTC stays as a tip.
+// Times without the day where that is today; all of a page are in UTC, as in messages and logs. The reader's own time is
+// the tip.
 function tellTimes(root) {
+  const own = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+  const day = (at) => at.toISOString().slice(0, 10);
   for (const one of root.querySelectorAll("time[datetime]:not([data-told])")) {
     const at = new Date(one.dateTime);
     if (Number.isNaN(at.valueOf())) continue;
-    one.title = one.dateTime;
+    one.title = `${own.format(at)} ${zone}`;
     one.dataset.told = "";
-    const today = new Date().toDateString() === at.toDateString();
-    const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-    if (!today) Object.assign(options, { day: "numeric", month: "short" });
-    one.textContent = new Intl.DateTimeFormat("en-GB", options).format(at);
+    const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: "UTC" };
+    if ("seconds" in one.dataset) options.second = "2-digit";
+    if (day(new Date()) !== day(at)) Object.assign(options, { day: "numeric", month: "short" });
+    // A column of times needs its zone only once: the foot of the page says it.
+    const suffix = one.closest("td, .timeline") ? "" : " UTC";
+    one.textContent = new Intl.DateTimeFormat("en-GB", options).format(at).replace(",", "") + suffix;
   }
-  for (const one of document.querySelectorAll("[data-zone]")) one.textContent = zone;
+  for (const one of document.querySelectorAll("[data-zone]")) {
+    one.textContent = zone === "UTC" ? "UTC" : `UTC; point at one for ${zone}`;
+  }
 }
 
 function offerCopies(root) {

@@ -8,12 +8,33 @@ from datetime import UTC, datetime
 import pytest
 
 from receiver.keeping import pack
-from receiver.model import Change, Evidence, LogExcerpt, Reason, Story, StoryState, TimelineEntry, VMCounts, VMFailure
+from receiver.model import (
+    Change,
+    Evidence,
+    LogExcerpt,
+    Outcome,
+    PlanPhase,
+    Reason,
+    Story,
+    StoryState,
+    TimelineEntry,
+    VMCounts,
+    VMFailure,
+)
 from receiver.store.attempts import Attempt
 from receiver.store.presses import Press
 from receiver.web.pages.site import codes
 from receiver.web.pages.story import vms_csv
-from receiver.web.pages.story_parts import Tellings, logs_of, parts_of, pipeline_of, timeline_of, vms_of, whole_log
+from receiver.web.pages.story_parts import (
+    Tellings,
+    later_run,
+    logs_of,
+    parts_of,
+    pipeline_of,
+    timeline_of,
+    vms_of,
+    whole_log,
+)
 from tests.unit.test_verdict import row as delivery_row
 
 AT = datetime(2026, 11, 21, 21, 19, 40, tzinfo=UTC)
@@ -95,7 +116,7 @@ def test_the_pipeline_is_drawn_with_the_steps_of_its_kind_and_where_vms_failed()
 
 def test_shares_of_a_bar_are_those_that_there_are() -> None:
     counts = VMCounts(total=20, failed=3, succeeded=17)
-    assert [(one.name, one.number) for one in parts_of(Evidence(counts=counts))] == [("failed", 3), ("done", 17)]
+    assert [(one.name, one.number) for one in parts_of(counts)] == [("failed", 3), ("done", 17)]
 
 
 def test_vms_that_are_down_come_first() -> None:
@@ -119,7 +140,7 @@ def test_the_timeline_holds_changes_routes_tries_and_presses_newest_first() -> N
     press = Press(seconds + 9, "01K", "silence", "Ana", "Slack", False, "No Alertmanager.")
     found = timeline_of(story(None, TimelineEntry(1, AT, Change.FIRED, "X fires")), (told,), (press,))
     assert [one.kind for one in found] == ["pressed", "told", "routed", "changed"]
-    assert found[1].text == "payments/slack: create of what it shows, ok 200"
+    assert found[1].text == "payments/slack: message created (HTTP 200)"
     assert (found[0].tone, found[3].tone) == ("warn", "bad")
 
 
@@ -134,3 +155,25 @@ def test_the_timeline_holds_changes_routes_tries_and_presses_newest_first() -> N
 )
 def test_code_between_backticks_is_a_style_and_nothing_else(text: str, html: str) -> None:
     assert str(codes(text)) == html
+
+
+def test_a_log_that_was_kept_before_its_pod_was_deleted_says_since_when() -> None:
+    at = datetime(2026, 9, 1, 8, 4, tzinfo=UTC)
+    one = LogExcerpt("app", "payments", "virt-launcher-app", "compute", ("error: x",), seen_at=at)
+    assert [log.title for log in logs_of(Evidence(logs=(one,)))] == ["app · compute (kept at 1 Sep 2026 08:04 UTC)"]
+
+
+def test_the_run_that_goes_on_is_one_of_the_runs() -> None:
+    known = Evidence(phase=PlanPhase.FAILED, run_number=1)
+    failing = story(known, TimelineEntry(2, AT, Change.RERUN, "a new run started"))
+    assert later_run(failing) is None
+    again = later_run(replace(failing, state=StoryState.RERUNNING))
+    assert again is not None
+    assert (again.name, again.state, again.at) == ("Run 2", "goes on", AT)
+    well = later_run(replace(failing, state=StoryState.RESOLVED, outcome=Outcome.FIXED))
+    assert well is not None
+    assert well.state == "went well"
+    assert (
+        later_run(replace(failing, state=StoryState.RERUNNING, evidence=replace(known, phase=PlanPhase.EXECUTING)))
+        is None
+    )
