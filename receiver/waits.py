@@ -192,7 +192,8 @@ class Waits:
         going.details = {**going.details, **seen.details} if missing else seen.details
         still = await asyncio.to_thread(going.move, plan, now)
         going.put(seen.blocks, now)
-        await self._tell(one, uid, going, still, whole=target is not None and not missing)
+        whole = target is not None and not missing
+        await self._tell(one, uid, going, still, is_over=whole and going.may_end(seen.blocks, still))
         keep, marks = seen.keep if target is not None else None, to_json(going.marks)
         if keep is not None or marks != going.saved:
             if not await self._store.write(lambda conn: snapshots.save(conn, uid, run, name, keep, marks)):
@@ -200,12 +201,12 @@ class Waits:
             going.saved = marks
 
     async def _tell(
-        self, one: _Watched, uid: str, going: Going, still: tuple[Stuck, ...], *, whole: bool = False
+        self, one: _Watched, uid: str, going: Going, still: tuple[Stuck, ...], *, is_over: bool = False
     ) -> None:
-        """Tell what has lasted for long enough; that nothing has, only where all that may tell it was read."""
+        """Tell what has lasted for long enough; that nothing has, only where the objects or the VMs' moves say so."""
         waits = waits_of(going.blocks, still, self._clock.now(), self._watch.stuck_after_s)
         notice = stuck_notice(waits, going.total, self._redact)
-        if notice is not None or whole or going.moved_on:
+        if notice is not None or is_over or going.moved_on:
             going.tells(waits)
             await self._voice.tell(one.config.name, uid, {STUCK: notice})
 

@@ -61,6 +61,8 @@ class Going:
     placed_at: float = float("-inf")
     tails: Tails = field(default_factory=Tails)
     """Which logs of its receiver pods were read, and when."""
+    quiet: int = 0
+    """Looks in a row that found nobody who waits."""
 
     @classmethod
     def again(cls, run: str, stored: Mapping[str, Any]) -> Going:
@@ -102,6 +104,15 @@ class Going:
         """Take in what was found, and say when each wait began."""
         self.blocks = tuple(self._since(blocks, now))
         self.began = {(one.vm_id or one.vm, one.kind): one.since or now for one in self.blocks}
+
+    def may_end(self, blocks: tuple[Block, ...], still: tuple[Stuck, ...]) -> bool:
+        """Take in what a look at all objects found. May what people were told be over, if it is not found any more?
+
+        Not where a single look finds nothing at all: Forklift deletes the objects of a migration that failed a moment
+        before its Plan says so.
+        """
+        self.quiet = 0 if blocks or still else self.quiet + 1
+        return self.quiet != 1
 
     def _since(self, blocks: tuple[Block, ...], now: datetime) -> Iterator[Block]:
         """As its objects tell, or else as long as its VM has not moved."""

@@ -273,6 +273,16 @@ def test_those_that_go_first_leave_a_turn_of_four_to_the_others_and_all_that_the
 LIVE_STEP: dict[str, Any] = {"pipeline": [{"name": "Synchronization", "phase": "Running"}]}
 
 
+def test_one_look_that_finds_nothing_ends_nothing() -> None:
+    """Forklift deletes the objects a moment before its Plan says that the migration failed."""
+    going = Going("run")
+    assert going.may_end((BLOCK,), ())
+    assert not going.may_end((), ())
+    assert going.may_end((), ())
+    assert going.may_end((), (STILL,))
+    assert not going.may_end((), ())
+
+
 def test_a_block_counts_from_where_it_was_first_seen_and_goes_when_the_vm_moves() -> None:
     going, waiting = Going("run"), plan(vm(**LIVE_STEP))
     going.move(waiting, at(0))
