@@ -30,7 +30,6 @@ from receiver.room.naming import with_names
 from receiver.room.places import End, by_provider, end_of, short_name, strangers
 from receiver.room.reading import objects, one
 from receiver.room.result import PlanCapacity
-from receiver.room.running import running_plans
 from receiver.room.source import read_demand
 from receiver.room.supply import STALE_S, Supplied, Supply
 from receiver.room.target import Target, read_target, unreachable
@@ -60,7 +59,7 @@ async def plan_capacity(
     """
     known = {**clusters, home.name: home}
     providers = by_provider(config, known)
-    running = running_plans(supply)
+    running = supply.running
     source, target, storage_map, beside, managed, listed = await asyncio.gather(
         end_of(home, plan, "source", providers),
         end_of(home, plan, "destination", providers),

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from receiver.capacity import Flow, Profile, Unread, VmNeed, flow_of
 from receiver.capacity.reading import condition, dig, mapping, named, records, text
@@ -26,7 +25,6 @@ from receiver.room.naming import with_names
 from receiver.room.places import end_of
 from receiver.room.reading import objects, one, unread
 from receiver.room.source import read_demand, vm_name
-from receiver.room.supply import Supply
 from receiver.room.target import LAUNCHERS, instancetypes_of
 from receiver.room.wanted import vms_of
 
@@ -121,14 +119,6 @@ class RunningPlans:
         if known is None or known.cluster is not home:  # a reload may have given the name to another one
             known = self._homes[home.name] = _Home(home)
         return known
-
-
-_SHARED: Final[WeakKeyDictionary[Supply, RunningPlans]] = WeakKeyDictionary()
-
-
-def running_plans(supply: Supply) -> RunningPlans:
-    """Return what is known beside a supply: whoever shares it shares this."""
-    return _SHARED.setdefault(supply, RunningPlans())
 
 
 def reduced(plan: Mapping[str, Any]) -> Running | None:

@@ -21,6 +21,7 @@ from receiver.kube import Cluster, ClusterError, Obj
 from receiver.kube.kinds import kind_of, where
 from receiver.kube.streams import Streams
 from receiver.room.reading import unread
+from receiver.room.running import RunningPlans
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,8 @@ class Supply:
         self._wait_s = wait_s
         self._read_s = read_s
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self.running = RunningPlans()
+        """What other running plans hold back: whoever shares the one shares the other."""
 
     async def of(self, cluster: Cluster, *, stale_s: float = 0.0) -> Supplied:
         """Return the room of a cluster's nodes, its reading ended at most FRESH_S ago.

@@ -168,7 +168,10 @@ async def test_a_target_that_is_away_is_not_known_and_the_plan_is_still_describe
 # --- a right that is missing ---
 
 SOURCE = {"datavolumes.cdi.kubevirt.io", "virtualmachines.subresources.kubevirt.io/expand-spec"}
-HUB = {"storagemaps.forklift.konveyor.io", "managedclusters.cluster.open-cluster-management.io"}
+HUB = {
+    "storagemaps.forklift.konveyor.io", "providers.forklift.konveyor.io",
+    "managedclusters.cluster.open-cluster-management.io",
+}  # fmt: skip
 PART = {
     "nodes": "compute", "resourcequotas": "quota", "limitranges": "quota", "csidrivers": "storage",
     "csistoragecapacities": "storage", "storagemaps": "storage", "cdiconfigs": "storage", "datavolumes": "storage",

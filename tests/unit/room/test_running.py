@@ -102,7 +102,7 @@ async def test_a_cluster_that_hangs_costs_one_wait_and_not_one_for_each_plan(
         async with watched(it):
             monkeypatch.setattr(running, "WAIT_S", 0.2)
             it.clusters["hub"].hang()
-            found = await running.running_plans(it.supply).beside(it.live["hub"], it.plan(), NOW)
+            found = await it.supply.running.beside(it.live["hub"], it.plan(), NOW)
             asked = it.clusters["hub"].calls[GET_PLAN]
             it.clusters["hub"].release()
     assert found == ((), 3)
