@@ -5,6 +5,8 @@ It uses no template and no markup, and trusts nothing: whatever is wrong with a 
 
 from __future__ import annotations
 
+import structlog
+
 from receiver.limits import truncate
 from receiver.model import Entry, Link, Wanted
 from receiver.rendering import Message, Paragraph, Small, Span
@@ -12,6 +14,8 @@ from receiver.rendering.build import build
 from receiver.rendering.context import Context
 from receiver.rendering.markup import clean
 from receiver.rendering.view import mark
+
+log = structlog.get_logger(__name__)
 
 _STATES = {
     "firing": "failed",
@@ -35,6 +39,7 @@ def plain(wanted: Wanted, kind: str, content: str = "full", entry: Entry | None 
     try:
         return _plain(build(wanted, kind, content, entry), wanted)
     except Exception:  # the last resort must not depend on what went wrong
+        log.exception("render.plain_broken", kind=kind)
         return _bare(wanted)
 
 

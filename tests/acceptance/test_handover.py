@@ -224,5 +224,5 @@ async def test_two_replicas_tell_it_once(tmp_path: Path, postgres: Postgres) -> 
                     changed = (await conn.execute(query, (json.dumps({"told": at}),))).rowcount
                     await asyncio.sleep(0.1)
             await vendors.until(lambda v: v.slack_roots("#shift"), timeout=30)
-            await asyncio.sleep(2 * shifts.LOOK_EVERY_S)
+            await asyncio.sleep(2 * shifts.LOOK_EVERY_S)  # both have looked again: nothing tells that nothing comes
             assert len(vendors.slack_roots("#shift")) == 1

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver import build
 from receiver.config.load import load
@@ -93,3 +94,16 @@ def test_check_names_the_place_in_every_folder_once(config: Path, run: Run) -> N
         f"{config.parent}/theirs/firing/body.j2:2:8: " in line and 'did you mean "name"' in line for line in lines
     )
     assert any(f"{config.parent}/all/firing/body.j2:1:1: " in line for line in lines)
+
+
+def test_where_the_plain_form_breaks_too_some_words_come_out_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("receiver.rendering.plain.build", breaks)
+    with capture_logs() as logs:
+        message = plain(stories.wanted(), "slack")
+    assert "could not be worded" in str(message.blocks)
+    assert [one["event"] for one in logs] == ["render.plain_broken"]

@@ -87,6 +87,18 @@ def vsphere(it: Room) -> tuple[dict[str, Any], dict[str, Any], str]:
     return provider, plan, f"{path}{provider['metadata']['uid']}/vms/"
 
 
+async def from_inventory(it: Room) -> tuple[dict[str, Any], str]:
+    """Let the VMs come from vSphere, their disks to array-gold; return the plan, not applied yet, and where VMs are."""
+    hub = it.clusters["hub"]
+    provider, plan, path = vsphere(it)
+    it.config = without(it.config, "east")
+    await hub.apply(provider)
+    storage_map = next(one for one in hub.objects.values() if one["kind"] == "StorageMap")
+    storage_map["spec"]["map"].append({"source": {"id": "datastore-7"}, "destination": {
+        "storageClass": "array-gold", "volumeMode": "Block"}})  # fmt: skip
+    return plan, path
+
+
 def without(config: Config, name: str) -> Config:
     clusters = tuple(replace(one, providers=()) if one.name == name else one for one in config.clusters)
     return replace(config, clusters=clusters)

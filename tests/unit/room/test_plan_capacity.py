@@ -13,7 +13,7 @@ from receiver.room.inventory import INVENTORY
 from receiver.room.result import PlanCapacity
 from tests.fakes.kubernetes_answers import status_answer
 from tests.fleet import DATA
-from tests.unit.room.clusters import GIB, room, vsphere, without
+from tests.unit.room.clusters import GIB, from_inventory, room, vsphere, without
 
 pytestmark = pytest.mark.anyio
 
@@ -74,12 +74,7 @@ async def test_cpu_follows_the_ratio_of_the_target(tmp_path: Path) -> None:
 async def test_vms_of_vsphere_are_estimated_from_the_inventory_where_it_can_be_asked(tmp_path: Path) -> None:
     async with room(tmp_path) as it:
         hub = it.clusters["hub"]
-        provider, plan, path = vsphere(it)
-        it.config = without(it.config, "east")
-        await hub.apply(provider)
-        storage_map = next(one for one in hub.objects.values() if one["kind"] == "StorageMap")
-        storage_map["spec"]["map"].append({"source": {"id": "datastore-7"}, "destination": {
-            "storageClass": "array-gold", "volumeMode": "Block"}})  # fmt: skip
+        plan, path = await from_inventory(it)
         disk = {"file": "[ds] db.vmdk", "capacity": 80 * GIB, "datastore": {"id": "datastore-7"}}
         for vm in ("vm-41", "vm-42"):
             hub.proxied[path + vm] = {"id": vm, "name": vm, "cpuCount": 4, "memoryMB": 16384, "disks": [disk]}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receiver.room.result import PlanCapacity
-from tests.unit.room.clusters import GIB, Room, room, vsphere, without
+from tests.unit.room.clusters import GIB, Room, from_inventory, room
 
 pytestmark = pytest.mark.anyio
 
@@ -25,12 +25,7 @@ async def from_vsphere(folder: Path, spec: Mapping[str, Any], *, shared: bool = 
     """Run the clusters with a plan of two VMs of 4 GiB and 80 GiB each, and more in its spec."""
     async with room(folder) as it:
         hub = it.clusters["hub"]
-        provider, plan, path = vsphere(it)
-        it.config = without(it.config, "east")
-        await hub.apply(provider)
-        storage_map = next(one for one in hub.objects.values() if one["kind"] == "StorageMap")
-        storage_map["spec"]["map"].append({"source": {"id": "datastore-7"}, "destination": {
-            "storageClass": "array-gold", "volumeMode": "Block"}})  # fmt: skip
+        plan, path = await from_inventory(it)
         for vm in ("vm-41", "vm-42"):
             own = {"file": f"{vm}.vmdk", "capacity": 80 * GIB, "datastore": {"id": "datastore-7"}}
             both = {"file": "quorum.vmdk", "capacity": 10 * GIB, "datastore": {"id": "datastore-7"}, "shared": True}
